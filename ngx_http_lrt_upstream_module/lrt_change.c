@@ -1,0 +1,708 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "lrt_change.h"
+#include "lrt_ledger.h"
+#include "lrt_rank.h"
+
+#include <string.h>
+
+
+/* a commit in the making: the side that nobody reads yet */
+
+typedef struct {
+    lrt_table_t         *table;
+    lrt_entry_t         *entry;
+    const lrt_entry_t   *live;
+    lrt_side_t          *side;
+    unsigned             number;         /* of the side, 0 or 1 */
+    uint32_t             next_free;      /* no free slot below */
+    uint64_t             next_ident;
+    uint64_t             generation;
+} lrt_draft_t;
+
+
+static void lrt_draft_begin(lrt_draft_t *d, lrt_table_t *t,
+    uint64_t generation);
+static lrt_rc_t lrt_draft_apply(lrt_draft_t *d, lrt_change_t *c);
+static lrt_rc_t lrt_draft_add(lrt_draft_t *d, lrt_change_t *c);
+static uint32_t lrt_draft_free_slot(lrt_draft_t *d);
+static uint32_t lrt_draft_find(lrt_draft_t *d, lrt_change_t *c);
+static void lrt_draft_index(lrt_draft_t *d, uint32_t slot);
+static void lrt_draft_build(lrt_draft_t *d);
+static uint32_t lrt_draft_order(lrt_draft_t *d, uint32_t *order, uint32_t first,
+    lrt_tier_e tier);
+static void lrt_draft_tier(lrt_draft_t *d, lrt_tier_e tier);
+static void lrt_draft_tidy(lrt_draft_t *d, lrt_change_set_t *set,
+    uint64_t now);
+
+
+static const struct {
+    uint32_t             field;
+    uint32_t             offset;
+    uint32_t             size;
+} lrt_params_fields[] = {
+
+#define lrt_field(name, member)                                               \
+    { name, offsetof(lrt_params_t, member),                                   \
+      sizeof(((lrt_params_t *) 0)->member) }
+
+    lrt_field(LRT_F_WEIGHT, weight),
+    lrt_field(LRT_F_MAX_CONNS, max_conns),
+    lrt_field(LRT_F_MAX_FAILS, max_fails),
+    lrt_field(LRT_F_FAIL_TIMEOUT, fail_timeout),
+    lrt_field(LRT_F_SLOW_START, slow_start),
+    lrt_field(LRT_F_DOWN, down),
+    lrt_field(LRT_F_DRAIN, drain),
+
+#undef lrt_field
+};
+
+#define LRT_PARAMS_FIELDS                                                     \
+    (sizeof(lrt_params_fields) / sizeof(lrt_params_fields[0]))
+
+
+lrt_rc_t
+lrt_change_commit(lrt_table_t *t, lrt_change_set_t *set, uint64_t now)
+{
+    uint32_t     i;
+    uint64_t     generation;
+    lrt_rc_t     rc;
+    lrt_draft_t  d;
+
+    generation = lrt_table_generation(t);
+
+    set->generation = generation;
+    set->refused = set->n;
+
+    if (t->head->superseded) {
+        return LRT_SUPERSEDED;
+    }
+
+    if (set->expected && set->expected != generation) {
+        return LRT_CONFLICT;
+    }
+
+    lrt_point(LRT_POINT_COMMIT_BEGIN);
+
+    lrt_draft_begin(&d, t, generation + 1);
+
+    for (i = 0; i < set->n; i++) {
+        rc = lrt_draft_apply(&d, &set->change[i]);
+        set->change[i].rc = rc;
+
+        if (rc != LRT_OK) {
+            set->refused = i;
+            return rc;
+        }
+    }
+
+    lrt_point(LRT_POINT_COMMIT_ENTRIES);
+
+    lrt_draft_build(&d);
+
+    /* a removal must be remembered before it can be seen */
+
+    for (i = 0; i < set->n && !set->from_conf; i++) {
+        if (set->change[i].type == LRT_REMOVE
+            && t->detail[set->change[i].slot].in_conf)
+        {
+            lrt_gone_add(t, d.live[set->change[i].slot].hash,
+                         &t->detail[set->change[i].slot].conf);
+        }
+    }
+
+    /* an id must never be given twice, even if nobody sees this commit */
+
+    lrt_store(&t->head->next_ident, d.next_ident);
+
+    lrt_point(LRT_POINT_COMMIT_BUILT);
+
+    lrt_fence();
+    lrt_store(&t->head->generation.value, d.generation);
+    lrt_fence();
+
+    set->generation = d.generation;
+
+    lrt_point(LRT_POINT_COMMIT_PUBLISHED);
+
+    lrt_draft_tidy(&d, set, now);
+
+    lrt_point(LRT_POINT_COMMIT_DONE);
+
+    return LRT_OK;
+}
+
+
+void
+lrt_params_copy(lrt_params_t *dst, const lrt_params_t *src, uint32_t fields)
+{
+    uint32_t  i, offset;
+
+    for (i = 0; i < LRT_PARAMS_FIELDS; i++) {
+        if (fields & lrt_params_fields[i].field) {
+            offset = lrt_params_fields[i].offset;
+            memcpy((char *) dst + offset, (const char *) src + offset,
+                   lrt_params_fields[i].size);
+        }
+    }
+}
+
+
+uint32_t
+lrt_params_diff(const lrt_params_t *a, const lrt_params_t *b)
+{
+    uint32_t  i, offset, fields;
+
+    fields = 0;
+
+    for (i = 0; i < LRT_PARAMS_FIELDS; i++) {
+        offset = lrt_params_fields[i].offset;
+
+        if (memcmp((const char *) a + offset, (const char *) b + offset,
+                   lrt_params_fields[i].size)
+            != 0)
+        {
+            fields |= lrt_params_fields[i].field;
+        }
+    }
+
+    return fields;
+}
+
+
+unsigned
+lrt_params_valid(const lrt_params_t *p)
+{
+    return p->weight > 0
+           && p->weight <= LRT_MAX_WEIGHT
+           && p->max_conns <= LRT_MAX_CONNS
+           && p->max_fails <= LRT_MAX_FAILS
+           && p->fail_timeout <= LRT_MAX_TIME
+           && p->slow_start <= LRT_MAX_TIME
+           && p->backup <= 1
+           && p->down <= 1
+           && p->drain <= 1;
+}
+
+
+uint32_t
+lrt_change_room(const lrt_table_t *t)
+{
+    uint32_t            slot, n;
+    const lrt_entry_t  *entry;
+
+    n = 0;
+    entry = lrt_table_entries(t, lrt_table_generation(t));
+
+    for (slot = 0; slot < t->capacity; slot++) {
+        n += (entry[slot].ident == 0 && lrt_ledger_idle(t, slot));
+    }
+
+    return n;
+}
+
+
+lrt_rc_t
+lrt_change_move(lrt_table_t *dst, lrt_table_t *src)
+{
+    uint32_t            i, n, slot, tier;
+    uint64_t            generation;
+    lrt_hot_t          *hot;
+    lrt_draft_t         d;
+    const uint32_t     *order;
+    const lrt_side_t   *side;
+    const lrt_entry_t  *entry;
+
+    generation = lrt_table_generation(src);
+    side = lrt_table_side(src, generation);
+    order = src->order[generation & 1];
+    entry = lrt_table_entries(src, generation);
+
+    n = side->tier[LRT_PRIMARY].n + side->tier[LRT_BACKUP].n;
+
+    if (n > dst->capacity) {
+        return LRT_FULL;
+    }
+
+    lrt_store(&src->head->superseded, 1);
+
+    lrt_draft_begin(&d, dst, generation + 1);
+
+    for (i = 0; i < n; i++) {
+        slot = order[i];
+
+        d.entry[i] = entry[slot];
+        dst->detail[i] = src->detail[slot];
+
+        hot = &dst->hot[i];
+        hot->fails = src->hot[slot].fails;
+        hot->accessed = src->hot[slot].accessed;
+        hot->checked = src->hot[slot].checked;
+        hot->estimate = src->hot[slot].estimate;
+
+        lrt_draft_index(&d, i);
+    }
+
+    /* what the new zone has no room for comes back with a reload, no more */
+
+    for (i = 0; i < src->head->ngone; i++) {
+        lrt_gone_add(dst, src->gone[i].hash, &src->gone[i].conf);
+    }
+
+    for (tier = 0; tier < LRT_TIERS; tier++) {
+        for (i = 0; i < LRT_CURSORS; i++) {
+            dst->head->cursor[tier][i] = src->head->cursor[tier][i];
+        }
+    }
+
+    d.side->method = side->method;
+    dst->head->next_ident = src->head->next_ident;
+    dst->head->merged = src->head->merged;
+    dst->head->conf_method = src->head->conf_method;
+
+    lrt_draft_build(&d);
+    lrt_store(&dst->head->generation.value, d.generation);
+
+    return LRT_OK;
+}
+
+
+lrt_gone_t *
+lrt_gone_find(const lrt_table_t *t, uint64_t hash)
+{
+    uint64_t  i;
+
+    for (i = 0; i < t->head->ngone; i++) {
+        if (t->gone[i].hash == hash) {
+            return &t->gone[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+lrt_gone_add(lrt_table_t *t, uint64_t hash, const lrt_params_t *conf)
+{
+    lrt_gone_t  *gone;
+
+    if (lrt_gone_find(t, hash) || t->head->ngone == t->capacity) {
+        return;
+    }
+
+    gone = &t->gone[t->head->ngone];
+    gone->hash = hash;
+    gone->conf = *conf;
+
+    lrt_store(&t->head->ngone, t->head->ngone + 1);
+}
+
+
+void
+lrt_gone_drop(lrt_table_t *t, lrt_gone_t *gone)
+{
+    uint64_t  last;
+
+    last = t->head->ngone - 1;
+    *gone = t->gone[last];
+
+    lrt_store(&t->head->ngone, last);
+}
+
+
+/* the idle side becomes a copy of the one in force, whatever it held */
+
+static void
+lrt_draft_begin(lrt_draft_t *d, lrt_table_t *t, uint64_t generation)
+{
+    uint32_t           slot;
+    const lrt_side_t  *live;
+
+    d->table = t;
+    d->generation = generation;
+    d->number = (unsigned) generation & 1;
+    d->side = &t->head->side[d->number];
+    d->entry = t->entry[d->number];
+    d->live = t->entry[!d->number];
+    d->next_free = 0;
+    d->next_ident = t->head->next_ident;
+
+    live = &t->head->side[!d->number];
+
+    d->side->method = live->method;
+
+    memcpy(d->entry, d->live, t->capacity * sizeof(lrt_entry_t));
+    memset(t->index[d->number], 0, t->index_size * sizeof(uint32_t));
+
+    for (slot = 0; slot < live->top; slot++) {
+        if (d->entry[slot].ident) {
+            lrt_draft_index(d, slot);
+        }
+    }
+}
+
+
+static lrt_rc_t
+lrt_draft_apply(lrt_draft_t *d, lrt_change_t *c)
+{
+    lrt_params_t  params;
+
+    switch (c->type) {
+
+    case LRT_ADD:
+        return lrt_draft_add(d, c);
+
+    case LRT_SET_METHOD:
+
+        if (c->method >= LRT_METHODS) {
+            return LRT_INVALID;
+        }
+
+        d->side->method = c->method;
+        return LRT_OK;
+
+    default: /* REMOVE, MODIFY, KEEP */
+        break;
+    }
+
+    c->slot = lrt_draft_find(d, c);
+
+    if (c->slot == LRT_NONE) {
+        return LRT_MISSING;
+    }
+
+    if (c->type == LRT_REMOVE) {
+        d->entry[c->slot].ident = 0;
+        return LRT_OK;
+    }
+
+    if (c->type == LRT_MODIFY) {
+        params = d->entry[c->slot].params;
+        lrt_params_copy(&params, &c->server.params, c->fields);
+
+        if (!lrt_params_valid(&params)) {
+            return LRT_INVALID;
+        }
+
+        d->entry[c->slot].params = params;
+    }
+
+    return LRT_OK;
+}
+
+
+static lrt_rc_t
+lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
+{
+    uint32_t       slot;
+    uint64_t       hash;
+    lrt_hot_t     *hot;
+    lrt_gone_t    *gone;
+    lrt_entry_t   *entry;
+    lrt_table_t   *t;
+    lrt_detail_t  *detail;
+
+    t = d->table;
+
+    if (!lrt_params_valid(&c->server.params)
+        || c->server.socklen > LRT_SOCKADDR_LEN
+        || !lrt_table_strings_fit(&c->server))
+    {
+        return LRT_INVALID;
+    }
+
+    hash = lrt_table_hash(c->server.sockaddr, c->server.socklen,
+                          c->server.params.backup);
+
+    if (lrt_table_find(t, d->number, &c->server, hash) != LRT_NONE) {
+        return LRT_EXISTS;
+    }
+
+    slot = lrt_draft_free_slot(d);
+
+    if (slot == LRT_NONE) {
+        return LRT_FULL;
+    }
+
+    /*
+     * Nobody holds or sees the slot.  But one who chose its last owner long
+     * ago may just be stepping in and back: his count is left alone.
+     */
+
+    hot = &t->hot[slot];
+
+    hot->fails = 0;
+    hot->accessed = 0;
+    hot->checked = 0;
+    hot->estimate = 0;
+
+    detail = &t->detail[slot];
+    memset(detail, 0, sizeof(lrt_detail_t));
+
+    memcpy(detail->sockaddr, c->server.sockaddr, c->server.socklen);
+    detail->socklen = (uint16_t) c->server.socklen;
+    detail->born = d->generation;
+
+    lrt_table_set_strings(detail, &c->server);
+
+    gone = lrt_gone_find(t, hash);
+
+    if (c->conf || gone) {
+        detail->in_conf = 1;
+        detail->conf = c->conf ? *c->conf : gone->conf;
+    }
+
+    entry = &d->entry[slot];
+    entry->hash = hash;
+    entry->params = c->server.params;
+    entry->ident = d->next_ident++;
+
+    lrt_draft_index(d, slot);
+
+    c->slot = slot;
+    c->ident = entry->ident;
+
+    return LRT_OK;
+}
+
+
+static uint32_t
+lrt_draft_free_slot(lrt_draft_t *d)
+{
+    uint32_t  slot;
+
+    for (slot = d->next_free; slot < d->table->capacity; slot++) {
+
+        /* one that this very commit empties is still in use */
+
+        if (d->entry[slot].ident == 0
+            && d->live[slot].ident == 0
+            && lrt_ledger_idle(d->table, slot))
+        {
+            d->next_free = slot + 1;
+            return slot;
+        }
+    }
+
+    return LRT_NONE;
+}
+
+
+static uint32_t
+lrt_draft_find(lrt_draft_t *d, lrt_change_t *c)
+{
+    uint32_t  slot;
+
+    if (c->ident == 0) {
+        return LRT_NONE;
+    }
+
+    if (c->slot < d->table->capacity && d->entry[c->slot].ident == c->ident) {
+        return c->slot;
+    }
+
+    for (slot = 0; slot < d->table->capacity; slot++) {
+        if (d->entry[slot].ident == c->ident) {
+            return slot;
+        }
+    }
+
+    return LRT_NONE;
+}
+
+
+static void
+lrt_draft_index(lrt_draft_t *d, uint32_t slot)
+{
+    uint32_t  i, mask, *index;
+
+    index = d->table->index[d->number];
+    mask = d->table->index_size - 1;
+
+    for (i = (uint32_t) d->entry[slot].hash & mask; index[i];
+         i = (i + 1) & mask)
+    {
+        /* void */
+    }
+
+    index[i] = slot + 1;
+}
+
+
+/* order, schedules and the rest of what picks read beside the entries */
+
+static void
+lrt_draft_build(lrt_draft_t *d)
+{
+    uint32_t     n, slot, *order;
+    lrt_side_t  *side;
+
+    side = d->side;
+    order = d->table->order[d->number];
+
+    side->generation = d->generation;
+    side->top = 0;
+
+    for (slot = 0; slot < d->table->capacity; slot++) {
+        if (d->entry[slot].ident) {
+            side->top = slot + 1;
+        }
+    }
+
+    n = lrt_draft_order(d, order, 0, LRT_PRIMARY);
+    (void) lrt_draft_order(d, order, n, LRT_BACKUP);
+
+    lrt_draft_tier(d, LRT_PRIMARY);
+    lrt_draft_tier(d, LRT_BACKUP);
+
+    /*
+     * The only server that a request can go to is never shut out; a backup
+     * is the only one when it is alone among the backups, as in stock nginx.
+     */
+
+    side->tier[LRT_PRIMARY].lone = (side->tier[LRT_PRIMARY].active == 1
+                                    && side->tier[LRT_BACKUP].active == 0);
+    side->tier[LRT_BACKUP].lone = (side->tier[LRT_BACKUP].active == 1);
+}
+
+
+/*
+ * Slots of the tier by age of their servers, so that turns go in the order in
+ * which servers were configured and added, whatever slots they got: those
+ * that were there before in their old order, then the new ones.
+ */
+
+static uint32_t
+lrt_draft_order(lrt_draft_t *d, uint32_t *order, uint32_t first,
+    lrt_tier_e tier)
+{
+    uint32_t            i, j, n, end, slot;
+    const uint32_t     *before;
+    const lrt_tier_t   *old;
+
+    old = &d->table->head->side[!d->number].tier[tier];
+    before = d->table->order[!d->number] + old->first;
+
+    n = first;
+
+    for (i = 0; i < old->n; i++) {
+        slot = before[i];
+
+        if (d->entry[slot].ident
+            && d->entry[slot].ident == d->live[slot].ident)
+        {
+            order[n++] = slot;
+        }
+    }
+
+    end = n;
+
+    for (slot = 0; slot < d->side->top; slot++) {
+
+        if (d->entry[slot].ident
+            && d->entry[slot].ident != d->live[slot].ident
+            && d->entry[slot].params.backup == (tier == LRT_BACKUP))
+        {
+            /* mostly in order already: slots are given out from below */
+
+            for (j = n++; j > end; j--) {
+                if (d->entry[order[j - 1]].ident < d->entry[slot].ident) {
+                    break;
+                }
+
+                order[j] = order[j - 1];
+            }
+
+            order[j] = slot;
+        }
+    }
+
+    d->side->tier[tier].first = first;
+    d->side->tier[tier].n = n - first;
+
+    return n;
+}
+
+
+static void
+lrt_draft_tier(lrt_draft_t *d, lrt_tier_e tier)
+{
+    uint32_t             i, *guide;
+    uint64_t            *reach;
+    lrt_tier_t          *lt;
+    lrt_schedule_t       s;
+    const uint32_t      *order;
+    const lrt_params_t  *params;
+
+    lt = &d->side->tier[tier];
+
+    order = d->table->order[d->number] + lt->first;
+    reach = d->table->reach[d->number] + lt->first;
+    guide = d->table->guide[d->number] + lt->first;
+
+    lt->active = 0;
+
+    for (i = 0; i < lt->n; i++) {
+        params = &d->entry[order[i]].params;
+
+        if (params->down || params->drain) {
+            reach[i] = 0;
+
+        } else {
+            reach[i] = params->weight;
+            lt->active++;
+        }
+    }
+
+    lrt_schedule_build(&s, reach, guide, lt->n);
+
+    lt->total = s.total;
+    lt->stride = s.stride;
+}
+
+
+/*
+ * What follows from the new generation but is not part of it.  All of it can
+ * be lost without harm: ranks are kept up by the audit, and the next merge
+ * comes to the same result.
+ */
+
+static void
+lrt_draft_tidy(lrt_draft_t *d, lrt_change_set_t *set, uint64_t now)
+{
+    uint32_t       i;
+    lrt_gone_t    *gone;
+    lrt_table_t   *t;
+    lrt_change_t  *c;
+
+    t = d->table;
+
+    for (i = 0; i < set->n; i++) {
+        c = &set->change[i];
+
+        if (c->type == LRT_SET_METHOD) {
+            continue;
+        }
+
+        if (c->type == LRT_ADD) {
+            gone = lrt_gone_find(t, d->entry[c->slot].hash);
+
+            if (gone) {
+                lrt_gone_drop(t, gone);
+            }
+
+        } else if (c->type != LRT_REMOVE && c->conf) {
+            t->detail[c->slot].in_conf = 1;
+            t->detail[c->slot].conf = *c->conf;
+        }
+    }
+
+    /* "lone", the method or any parameter may have changed */
+
+    lrt_rank_refresh(t, now);
+}

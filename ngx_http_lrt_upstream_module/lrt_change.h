@@ -1,0 +1,103 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * Changes of a table.  Whatever its source - configuration, API, state file -
+ * a change set is checked in full and then comes into force in one step, or
+ * it is refused and nothing has changed.
+ *
+ * The caller holds the writers' lock.  If he dies in between, the lock is
+ * taken from him and the old generation stays in force.
+ */
+
+
+#ifndef _LRT_CHANGE_H_INCLUDED_
+#define _LRT_CHANGE_H_INCLUDED_
+
+
+#include "lrt_table.h"
+
+
+typedef enum {
+    LRT_ADD = 0,
+    LRT_REMOVE,
+    LRT_MODIFY,
+    LRT_SET_METHOD,
+    LRT_KEEP                         /* for "conf" only */
+} lrt_change_e;
+
+
+typedef struct {
+    lrt_change_e         type;
+    lrt_rc_t             rc;             /* why it was refused */
+
+    uint64_t             ident;          /* of REMOVE, MODIFY; set by ADD */
+    uint32_t             slot;           /* hint, or LRT_NONE; set by ADD */
+    uint32_t             fields;         /* of MODIFY: LRT_F_... */
+    uint32_t             method;
+
+    lrt_server_t         server;         /* of ADD; MODIFY: its params */
+
+    /* what the configuration says of the server, if it is the source */
+
+    const lrt_params_t  *conf;
+} lrt_change_t;
+
+
+typedef struct {
+    lrt_change_t        *change;
+    uint32_t             n;
+
+    uint64_t             expected;       /* generation, or 0 for any */
+
+    /*
+     * The source is the configuration: servers that it drops may come back
+     * when it lists them again, while those that were removed at run time
+     * stay away as long as it goes on to list them.
+     */
+
+    unsigned             from_conf:1;
+
+    uint64_t             generation;     /* set: the one now in force */
+    uint32_t             refused;        /* set: the change at fault, or n */
+} lrt_change_set_t;
+
+
+lrt_rc_t lrt_change_commit(lrt_table_t *t, lrt_change_set_t *set,
+    uint64_t now);
+
+/* parameters of src that the mask names, into dst */
+
+void lrt_params_copy(lrt_params_t *dst, const lrt_params_t *src,
+    uint32_t fields);
+
+/* mask of the parameters that differ */
+
+uint32_t lrt_params_diff(const lrt_params_t *a, const lrt_params_t *b);
+
+unsigned lrt_params_valid(const lrt_params_t *p);
+
+/* slots that a commit could give to new servers now */
+
+uint32_t lrt_change_room(const lrt_table_t *t);
+
+/*
+ * All servers with what is known of them, into a freshly formatted table;
+ * nobody may use that yet.  LRT_FULL if it is too small.  Requests in flight
+ * stay with the old table, which is marked as superseded.
+ */
+
+lrt_rc_t lrt_change_move(lrt_table_t *dst, lrt_table_t *src);
+
+/*
+ * Servers that were removed at run time, but are still configured.  "add"
+ * returns nothing when there is no room: a group cannot have more of them
+ * than it has configured servers.
+ */
+
+lrt_gone_t *lrt_gone_find(const lrt_table_t *t, uint64_t hash);
+void lrt_gone_add(lrt_table_t *t, uint64_t hash, const lrt_params_t *conf);
+void lrt_gone_drop(lrt_table_t *t, lrt_gone_t *gone);
+
+
+#endif /* _LRT_CHANGE_H_INCLUDED_ */

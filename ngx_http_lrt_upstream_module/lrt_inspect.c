@@ -1,0 +1,471 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "lrt_inspect.h"
+#include "lrt_passive.h"
+
+#include <string.h>
+
+
+#define LRT_SNAPSHOT_TRIES   64
+
+
+static const char *lrt_validate_entries(const lrt_table_t *t,
+    uint64_t generation);
+static const char *lrt_validate_tier(const lrt_table_t *t, uint64_t generation,
+    lrt_tier_e tier);
+static const char *lrt_validate_schedule(const lrt_table_t *t,
+    uint64_t generation, lrt_tier_e tier);
+static const char *lrt_validate_counts(const lrt_table_t *t,
+    const lrt_registry_t *reg);
+static const char *lrt_validate_ranks(const lrt_table_t *t,
+    uint64_t generation, uint64_t now);
+static char *lrt_dump_str(char *p, char *last, const char *s, size_t len);
+static char *lrt_dump_num(char *p, char *last, const char *name,
+    uint64_t value);
+
+
+lrt_rc_t
+lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap, lrt_peer_t *peer,
+    uint32_t max)
+{
+    uint32_t             i, n, try, slot;
+    uint64_t             generation;
+    const uint32_t      *order;
+    const lrt_side_t    *side;
+    const lrt_entry_t   *entry;
+
+    for (try = 0; try < LRT_SNAPSHOT_TRIES; try++) {
+
+        generation = lrt_table_generation(t);
+        side = lrt_table_side(t, generation);
+        entry = lrt_table_entries(t, generation);
+        order = t->order[generation & 1];
+
+        n = lrt_load(&side->tier[LRT_PRIMARY].n)
+            + lrt_load(&side->tier[LRT_BACKUP].n);
+
+        memset(snap, 0, sizeof(lrt_snapshot_t));
+
+        snap->generation = generation;
+        snap->method = side->method;
+        snap->n = n;
+
+        for (i = 0; i < n && i < t->capacity && i < max; i++) {
+            slot = lrt_load(&order[i]);
+
+            if (slot >= t->capacity) {
+                break;
+            }
+
+            peer[i].slot = slot;
+            peer[i].entry = entry[slot];
+            peer[i].hot = t->hot[slot];
+            peer[i].detail = t->detail[slot];
+        }
+
+        snap->copied = i;
+
+        for (slot = 0; slot < t->capacity; slot++) {
+            if (entry[slot].ident == 0) {
+                if (lrt_ledger_idle(t, slot)) {
+                    snap->room++;
+
+                } else {
+                    snap->zombies++;
+                }
+            }
+        }
+
+        lrt_fence();
+
+        if (lrt_table_generation(t) == generation) {
+            return LRT_OK;
+        }
+    }
+
+    return LRT_BUSY;
+}
+
+
+const char *
+lrt_table_validate(const lrt_table_t *t, const lrt_registry_t *reg,
+    unsigned quiet, uint64_t now)
+{
+    uint64_t     generation;
+    lrt_tier_e   tier;
+    const char  *why;
+
+    generation = lrt_table_generation(t);
+
+    if (t->head->magic != LRT_TABLE_MAGIC) {
+        return "magic number";
+    }
+
+    if (generation
+        && lrt_table_side(t, generation)->generation != generation)
+    {
+        return "generation of the published side";
+    }
+
+    why = lrt_validate_entries(t, generation);
+
+    for (tier = LRT_PRIMARY; why == NULL && tier < LRT_TIERS; tier++) {
+        why = lrt_validate_tier(t, generation, tier);
+
+        if (why == NULL) {
+            why = lrt_validate_schedule(t, generation, tier);
+        }
+    }
+
+    if (why == NULL && quiet) {
+        why = lrt_validate_counts(t, reg);
+    }
+
+    if (why == NULL && quiet) {
+        why = lrt_validate_ranks(t, generation, now);
+    }
+
+    return why;
+}
+
+
+static const char *
+lrt_validate_entries(const lrt_table_t *t, uint64_t generation)
+{
+    uint32_t             slot, n;
+    lrt_server_t         server;
+    const lrt_side_t    *side;
+    const lrt_entry_t   *entry;
+    const lrt_detail_t  *d;
+
+    n = 0;
+    side = lrt_table_side(t, generation);
+    memset(&server, 0, sizeof(lrt_server_t));
+
+    for (slot = 0; slot < t->capacity; slot++) {
+
+        entry = &lrt_table_entries(t, generation)[slot];
+        d = &t->detail[slot];
+
+        if (entry->ident == 0) {
+            continue;
+        }
+
+        n++;
+
+        if (slot >= side->top) {
+            return "server above the top slot";
+        }
+
+        if (entry->ident >= t->head->next_ident) {
+            return "id not given out yet";
+        }
+
+        if (!lrt_params_valid(&entry->params)) {
+            return "parameters out of range";
+        }
+
+        if (d->socklen > LRT_SOCKADDR_LEN
+            || d->name_len + d->server_len + d->route_len > LRT_STRINGS_LEN)
+        {
+            return "lengths of address or strings";
+        }
+
+        if (entry->hash != lrt_table_hash(d->sockaddr, d->socklen,
+                                          entry->params.backup))
+        {
+            return "hash of the address";
+        }
+
+        server.params = entry->params;
+        server.sockaddr = d->sockaddr;
+        server.socklen = d->socklen;
+
+        if (lrt_table_find(t, generation & 1, &server, entry->hash) != slot) {
+            return "server not found by its address";
+        }
+    }
+
+    if (n != side->tier[LRT_PRIMARY].n + side->tier[LRT_BACKUP].n) {
+        return "number of servers in order";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+lrt_validate_tier(const lrt_table_t *t, uint64_t generation, lrt_tier_e tier)
+{
+    uint32_t             i, slot, active;
+    uint64_t             ident;
+    const uint32_t      *order;
+    const lrt_tier_t    *lt;
+    const lrt_entry_t   *entry;
+
+    lt = &lrt_table_side(t, generation)->tier[tier];
+    order = t->order[generation & 1] + lt->first;
+
+    active = 0;
+    ident = 0;
+
+    if (lt->first > t->capacity || lt->n > t->capacity - lt->first) {
+        return "place of a tier in order";
+    }
+
+    for (i = 0; i < lt->n; i++) {
+        slot = order[i];
+
+        if (slot >= t->capacity) {
+            return "slot in order out of range";
+        }
+
+        entry = &lrt_table_entries(t, generation)[slot];
+
+        if (entry->ident <= ident) {
+            return "order is not by age, or a slot stands in it twice";
+        }
+
+        if (entry->params.backup != (tier == LRT_BACKUP)) {
+            return "server in the wrong tier";
+        }
+
+        ident = entry->ident;
+        active += !entry->params.down && !entry->params.drain;
+    }
+
+    if (active != lt->active) {
+        return "number of active servers";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+lrt_validate_schedule(const lrt_table_t *t, uint64_t generation,
+    lrt_tier_e tier)
+{
+    uint32_t               i;
+    uint64_t               before;
+    lrt_schedule_t         s;
+    const uint32_t        *order;
+    const lrt_params_t    *params;
+
+    lrt_table_schedule(t, generation, tier, &s);
+
+    order = t->order[generation & 1]
+            + lrt_table_side(t, generation)->tier[tier].first;
+    before = 0;
+
+    for (i = 0; i < s.n; i++) {
+        params = &lrt_table_entries(t, generation)[order[i]].params;
+
+        if (s.reach[i] < before) {
+            return "schedule goes back";
+        }
+
+        if ((s.reach[i] > before) != (!params->down && !params->drain)) {
+            return "turns of a server that is down, or none of another";
+        }
+
+        before = s.reach[i];
+    }
+
+    if (before != s.total) {
+        return "total of the schedule";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+lrt_validate_counts(const lrt_table_t *t, const lrt_registry_t *reg)
+{
+    uint32_t  row, slot;
+    int64_t   sum;
+    uint64_t  cell;
+
+    for (slot = 0; slot < t->capacity; slot++) {
+
+        sum = 0;
+
+        for (row = 0; row < t->rows; row++) {
+            cell = lrt_load(lrt_table_cell(t, row, slot));
+
+            if (lrt_cell_count(cell) == 0) {
+                continue;
+            }
+
+            if (!lrt_registry_serial_alive(reg, row, lrt_cell_serial(cell))) {
+                return "requests of a dead worker";
+            }
+
+            sum += lrt_cell_count(cell);
+        }
+
+        if (sum != lrt_load(&t->hot[slot].inflight)) {
+            return "total of requests in flight";
+        }
+    }
+
+    return NULL;
+}
+
+
+static const char *
+lrt_validate_ranks(const lrt_table_t *t, uint64_t generation, uint64_t now)
+{
+    uint32_t             slot;
+    uint64_t             key, low, want;
+    lrt_tier_e           tier;
+    const lrt_side_t    *side;
+    const lrt_entry_t   *entry;
+    const lrt_method_t  *method;
+
+    side = lrt_table_side(t, generation);
+    method = lrt_method(side->method);
+
+    if (method->key == NULL) {
+        return NULL;
+    }
+
+    for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
+
+        low = LRT_KEY_NEVER;
+
+        for (slot = 0; slot < t->capacity; slot++) {
+            entry = &lrt_table_entries(t, generation)[slot];
+            key = lrt_load(&t->key[tier][slot]);
+
+            want = LRT_KEY_NEVER;
+
+            if (entry->params.backup == (tier == LRT_BACKUP)
+                && lrt_usable(entry, &t->hot[slot],
+                              side->tier[tier].lone != 0, now))
+            {
+                want = method->key(&entry->params, &t->hot[slot]);
+            }
+
+            if (key != want) {
+                return "rank of a server";
+            }
+
+            low = (key < low) ? key : low;
+
+            if (slot % LRT_BLOCK == LRT_BLOCK - 1 || slot == t->capacity - 1) {
+                if (lrt_load(&t->low[tier][slot / LRT_BLOCK]) != low) {
+                    return "lowest rank of a block";
+                }
+
+                low = LRT_KEY_NEVER;
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+char *
+lrt_table_dump(const lrt_table_t *t, char *p, char *last)
+{
+    uint32_t             slot;
+    uint64_t             generation;
+    lrt_str_t            name;
+    const lrt_hot_t     *hot;
+    const lrt_side_t    *side;
+    const lrt_entry_t   *entry;
+    const char          *method;
+
+    generation = lrt_table_generation(t);
+    side = lrt_table_side(t, generation);
+    method = lrt_method(side->method)->name;
+
+    p = lrt_dump_num(p, last, "generation=", generation);
+    p = lrt_dump_str(p, last, " method=", 8);
+    p = lrt_dump_str(p, last, method, strlen(method));
+    p = lrt_dump_num(p, last, " capacity=", t->capacity);
+    p = lrt_dump_num(p, last, " primaries=", side->tier[LRT_PRIMARY].n);
+    p = lrt_dump_num(p, last, " backups=", side->tier[LRT_BACKUP].n);
+    p = lrt_dump_num(p, last, " gone=", t->head->ngone);
+    p = lrt_dump_num(p, last, " merged=", t->head->merged);
+    p = lrt_dump_str(p, last, "\n", 1);
+
+    for (slot = 0; slot < t->capacity; slot++) {
+        entry = &lrt_table_entries(t, generation)[slot];
+        hot = &t->hot[slot];
+        name = lrt_table_name(&t->detail[slot]);
+
+        if (entry->ident == 0 && lrt_load(&hot->inflight) == 0) {
+            continue;
+        }
+
+        p = lrt_dump_num(p, last, "slot=", slot);
+
+        if (entry->ident) {
+            p = lrt_dump_num(p, last, " id=", entry->ident - 1);
+
+        } else {
+            p = lrt_dump_str(p, last, " zombie", 7);
+        }
+
+        p = lrt_dump_str(p, last, " name=", 6);
+        p = lrt_dump_str(p, last, name.data, name.len);
+        p = lrt_dump_num(p, last, " weight=", entry->params.weight);
+        p = lrt_dump_num(p, last, " max_conns=", entry->params.max_conns);
+        p = lrt_dump_num(p, last, " max_fails=", entry->params.max_fails);
+        p = lrt_dump_num(p, last, " backup=", entry->params.backup);
+        p = lrt_dump_num(p, last, " down=", entry->params.down);
+        p = lrt_dump_num(p, last, " drain=", entry->params.drain);
+        p = lrt_dump_num(p, last, " in_conf=", t->detail[slot].in_conf);
+        p = lrt_dump_num(p, last, " fails=", lrt_load(&hot->fails));
+
+        /* the negative count of a moment is printed as it is, in 32 bits */
+
+        p = lrt_dump_num(p, last, " inflight=",
+                         (uint32_t) lrt_load(&hot->inflight));
+        p = lrt_dump_num(p, last, " requests=",
+                         lrt_load(&t->detail[slot].stats.requests));
+        p = lrt_dump_str(p, last, "\n", 1);
+    }
+
+    return p;
+}
+
+
+static char *
+lrt_dump_str(char *p, char *last, const char *s, size_t len)
+{
+    if ((size_t) (last - p) < len) {
+        len = (size_t) (last - p);
+    }
+
+    memcpy(p, s, len);
+
+    return p + len;
+}
+
+
+static char *
+lrt_dump_num(char *p, char *last, const char *name, uint64_t value)
+{
+    char    digits[20];
+    size_t  n;
+
+    n = sizeof(digits);
+
+    do {
+        digits[--n] = (char) ('0' + value % 10);
+        value /= 10;
+    } while (value);
+
+    p = lrt_dump_str(p, last, name, strlen(name));
+
+    return lrt_dump_str(p, last, digits + n, sizeof(digits) - n);
+}

@@ -1,0 +1,59 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * Looking at a table that is alive: a consistent copy for those who print it,
+ * and a check of all that must hold in it.
+ */
+
+
+#ifndef _LRT_INSPECT_H_INCLUDED_
+#define _LRT_INSPECT_H_INCLUDED_
+
+
+#include "lrt_change.h"
+#include "lrt_ledger.h"
+#include "lrt_method.h"
+
+
+typedef struct {
+    uint32_t             slot;
+    lrt_entry_t          entry;
+    lrt_hot_t            hot;
+    lrt_detail_t         detail;
+} lrt_peer_t;
+
+
+typedef struct {
+    uint64_t             generation;
+    uint32_t             method;
+    uint32_t             n;              /* servers in the group */
+    uint32_t             copied;         /* those that "peer" had room for */
+    uint32_t             zombies;        /* removed, but still held */
+    uint32_t             room;           /* slots for new servers */
+} lrt_snapshot_t;
+
+
+/*
+ * Servers in order of age, primaries first; all of one generation.  Counters
+ * are those of the moment in which each was read.  LRT_BUSY if writers came
+ * between each time.
+ */
+
+lrt_rc_t lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap,
+    lrt_peer_t *peer, uint32_t max);
+
+/*
+ * NULL, or what is wrong.  The writers' lock must be held.  "quiet": no
+ * request is being picked or ended, so counts and ranks must agree as well.
+ */
+
+const char *lrt_table_validate(const lrt_table_t *t, const lrt_registry_t *reg,
+    unsigned quiet, uint64_t now);
+
+/* a text of one line per server, for tests and debugging; returns its end */
+
+char *lrt_table_dump(const lrt_table_t *t, char *p, char *last);
+
+
+#endif /* _LRT_INSPECT_H_INCLUDED_ */

@@ -1,0 +1,218 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "lrt_ledger.h"
+#include "lrt_rank.h"
+
+
+static uint32_t lrt_ledger_sum(lrt_table_t *t, const lrt_registry_t *reg,
+    uint32_t slot);
+static void lrt_ledger_settle(lrt_hot_t *hot, uint32_t sum);
+
+
+int32_t
+lrt_ledger_enter(lrt_table_t *t, const lrt_owner_t *owner, uint32_t slot)
+{
+    uint32_t   used;
+    uint64_t  *cell, old;
+
+    used = lrt_load(&t->head->rows_used);
+
+    while (used <= owner->row
+           && !lrt_cas(&t->head->rows_used, used, owner->row + 1))
+    {
+        /* "used" was reloaded */
+    }
+
+    cell = lrt_table_cell(t, owner->row, slot);
+    old = lrt_load(cell);
+
+    if (owner->serial == LRT_SERIAL_SHARED) {
+        (void) lrt_add(cell, 1);
+
+    } else if (lrt_cell_serial(old) == owner->serial) {
+
+        /* nobody but us writes a cell with our serial */
+
+        lrt_store(cell, old + 1);
+
+    } else {
+
+        /* left by a dead owner of the row; somebody may be zapping it */
+
+        while (!lrt_cas(cell, old, lrt_cell(owner->serial, 1))) {
+            /* "old" was reloaded */
+        }
+
+        if (lrt_cell_count(old)) {
+            (void) lrt_sub(&t->hot[slot].inflight,
+                           (int32_t) lrt_cell_count(old));
+        }
+    }
+
+    lrt_point(LRT_POINT_COUNT_IN_CELL);
+
+    return lrt_add(&t->hot[slot].inflight, 1);
+}
+
+
+void
+lrt_ledger_leave(lrt_table_t *t, const lrt_owner_t *owner, uint32_t slot)
+{
+    uint64_t  *cell, old;
+
+    (void) lrt_sub(&t->hot[slot].inflight, 1);
+
+    lrt_point(LRT_POINT_COUNT_OUT_TOTAL);
+
+    cell = lrt_table_cell(t, owner->row, slot);
+
+    if (owner->serial == LRT_SERIAL_SHARED) {
+        (void) lrt_sub(cell, 1);
+        return;
+    }
+
+    old = lrt_load(cell);
+
+    if (lrt_cell_serial(old) == owner->serial && lrt_cell_count(old)) {
+        lrt_store(cell, old - 1);
+    }
+}
+
+
+unsigned
+lrt_ledger_idle(const lrt_table_t *t, uint32_t slot)
+{
+    uint32_t  row, used;
+
+    lrt_fence();
+
+    if (lrt_load(&t->hot[slot].inflight) != 0) {
+        return 0;
+    }
+
+    used = lrt_load(&t->head->rows_used);
+
+    for (row = 0; row < used && row < t->rows; row++) {
+        if (lrt_cell_count(lrt_load(lrt_table_cell(t, row, slot)))) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+void
+lrt_ledger_audit(lrt_table_t *t, const lrt_registry_t *reg, uint64_t now)
+{
+    uint32_t  slot;
+    uint64_t  last;
+
+    last = lrt_load(&t->head->audited);
+
+    if (now < last + LRT_AUDIT_PERIOD || !lrt_cas(&t->head->audited, last, now))
+    {
+        return;
+    }
+
+    for (slot = 0; slot < t->capacity; slot++) {
+        lrt_ledger_settle(&t->hot[slot], lrt_ledger_sum(t, reg, slot));
+    }
+
+    lrt_rank_refresh(t, now);
+}
+
+
+void
+lrt_ledger_recover(lrt_table_t *t, const lrt_registry_t *reg, uint64_t now)
+{
+    uint32_t  slot;
+
+    for (slot = 0; slot < t->capacity; slot++) {
+        (void) lrt_ledger_sum(t, reg, slot);
+    }
+
+    lrt_rank_refresh(t, now);
+}
+
+
+/* requests that living workers hold; zaps the cells of dead ones */
+
+static uint32_t
+lrt_ledger_sum(lrt_table_t *t, const lrt_registry_t *reg, uint32_t slot)
+{
+    uint32_t   row, used, sum;
+    uint64_t  *cell, value;
+
+    sum = 0;
+    used = lrt_load(&t->head->rows_used);
+
+    for (row = 0; row < used && row < t->rows; row++) {
+
+        cell = lrt_table_cell(t, row, slot);
+        value = lrt_load(cell);
+
+        if (lrt_cell_count(value) == 0) {
+            continue;
+        }
+
+        /*
+         * The cell is read before the registry: an owner enters its serial
+         * there before it counts anything.
+         */
+
+        if (lrt_registry_serial_alive(reg, row, lrt_cell_serial(value))) {
+            sum += lrt_cell_count(value);
+            continue;
+        }
+
+        if (lrt_cas(cell, value, 0)) {
+            lrt_point(LRT_POINT_ZAP_CELL);
+            (void) lrt_sub(&t->hot[slot].inflight,
+                           (int32_t) lrt_cell_count(value));
+        }
+    }
+
+    return sum;
+}
+
+
+/*
+ * A worker killed between its two counts leaves them different for ever,
+ * while the difference that a living one makes is gone in nanoseconds: only
+ * one that stays the same for several audits is corrected.  The memory of it
+ * is in the table, since auditors die too.
+ */
+
+static void
+lrt_ledger_settle(lrt_hot_t *hot, uint32_t sum)
+{
+    int32_t  drift;
+
+    drift = lrt_load(&hot->inflight) - (int32_t) sum;
+
+    if (drift == 0) {
+        if (hot->drift_seen) {
+            hot->drift_seen = 0;
+        }
+
+        return;
+    }
+
+    if (hot->drift_seen == 0 || hot->drift != drift) {
+        hot->drift = drift;
+        hot->drift_seen = 1;
+        return;
+    }
+
+    if (++hot->drift_seen < LRT_AUDIT_TICKS) {
+        return;
+    }
+
+    hot->drift_seen = 0;
+    (void) lrt_sub(&hot->inflight, drift);
+}

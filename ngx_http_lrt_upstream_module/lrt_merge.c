@@ -1,0 +1,291 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "lrt_merge.h"
+
+#include <string.h>
+
+
+static uint64_t lrt_merge_hash(const lrt_server_t *server);
+static unsigned lrt_merge_lists(const lrt_conf_t *conf, uint64_t hash);
+static lrt_change_t *lrt_merge_push(lrt_change_set_t *set, lrt_change_e type);
+static void lrt_merge_removed(lrt_table_t *t, const lrt_conf_t *conf,
+    lrt_change_set_t *set);
+static void lrt_merge_present(lrt_table_t *t, uint32_t slot,
+    const lrt_server_t *server, lrt_change_set_t *set);
+static uint32_t lrt_merge_servers(lrt_table_t *t, const lrt_conf_t *conf,
+    lrt_change_set_t *set);
+static void lrt_merge_done(lrt_table_t *t, const lrt_conf_t *conf);
+
+
+void
+lrt_merge_index(const lrt_conf_t *conf)
+{
+    uint32_t  i, j, mask;
+
+    mask = conf->index_size - 1;
+    memset(conf->index, 0, conf->index_size * sizeof(uint32_t));
+
+    for (i = 0; i < conf->n; i++) {
+        j = (uint32_t) lrt_merge_hash(&conf->server[i]) & mask;
+
+        while (conf->index[j]) {
+            j = (j + 1) & mask;
+        }
+
+        conf->index[j] = i + 1;
+    }
+}
+
+
+uint32_t
+lrt_merge_need(const lrt_table_t *t, const lrt_conf_t *conf)
+{
+    uint32_t            i, slot, n;
+    uint64_t            generation;
+    const lrt_entry_t  *entry;
+
+    generation = lrt_table_generation(t);
+    entry = lrt_table_entries(t, generation);
+
+    n = conf->n;
+
+    for (slot = 0; slot < t->capacity; slot++) {
+        if (entry[slot].ident
+            && !t->detail[slot].in_conf
+            && !lrt_merge_lists(conf, entry[slot].hash))
+        {
+            n++;
+        }
+    }
+
+    for (i = 0; i < conf->n; i++) {
+        if (lrt_gone_find(t, lrt_merge_hash(&conf->server[i]))) {
+            n--;
+        }
+    }
+
+    return n;
+}
+
+
+uint32_t
+lrt_merge_max(const lrt_table_t *t, const lrt_conf_t *conf)
+{
+    return conf->n + t->capacity + 1;
+}
+
+
+lrt_rc_t
+lrt_merge(lrt_table_t *t, const lrt_conf_t *conf, lrt_change_t *changes,
+    uint64_t now)
+{
+    uint32_t           waiting;
+    lrt_rc_t           rc;
+    lrt_change_set_t   set;
+
+    if (t->head->merged >= conf->number) {
+        return LRT_OK;
+    }
+
+    memset(&set, 0, sizeof(lrt_change_set_t));
+
+    set.change = changes;
+    set.from_conf = 1;
+
+    if (t->head->conf_method != conf->method) {
+        lrt_merge_push(&set, LRT_SET_METHOD)->method = conf->method;
+    }
+
+    lrt_merge_removed(t, conf, &set);
+    waiting = lrt_merge_servers(t, conf, &set);
+
+    if (set.n) {
+        rc = lrt_change_commit(t, &set, now);
+
+        if (rc != LRT_OK) {
+            return rc;
+        }
+    }
+
+    if (waiting) {
+        return LRT_BUSY;
+    }
+
+    lrt_merge_done(t, conf);
+
+    return LRT_OK;
+}
+
+
+static void
+lrt_merge_removed(lrt_table_t *t, const lrt_conf_t *conf,
+    lrt_change_set_t *set)
+{
+    uint32_t            slot;
+    lrt_change_t       *c;
+    const lrt_entry_t  *entry;
+
+    entry = lrt_table_entries(t, lrt_table_generation(t));
+
+    for (slot = 0; slot < t->capacity; slot++) {
+
+        if (entry[slot].ident
+            && t->detail[slot].in_conf
+            && !lrt_merge_lists(conf, entry[slot].hash))
+        {
+            c = lrt_merge_push(set, LRT_REMOVE);
+            c->ident = entry[slot].ident;
+            c->slot = slot;
+        }
+    }
+}
+
+
+/* returns the number of new servers for which there is no slot yet */
+
+static uint32_t
+lrt_merge_servers(lrt_table_t *t, const lrt_conf_t *conf,
+    lrt_change_set_t *set)
+{
+    uint32_t             i, slot, room, waiting;
+    uint64_t             hash, generation;
+    lrt_gone_t          *gone;
+    lrt_change_t        *c;
+    const lrt_server_t  *server;
+
+    generation = lrt_table_generation(t);
+    room = lrt_change_room(t);
+    waiting = 0;
+
+    for (i = 0; i < conf->n; i++) {
+
+        server = &conf->server[i];
+        hash = lrt_merge_hash(server);
+
+        slot = lrt_table_find(t, generation & 1, server, hash);
+
+        if (slot != LRT_NONE) {
+            lrt_merge_present(t, slot, server, set);
+            continue;
+        }
+
+        gone = lrt_gone_find(t, hash);
+
+        if (gone) {
+            gone->conf = server->params;
+            continue;
+        }
+
+        if (room == 0) {
+            waiting++;
+            continue;
+        }
+
+        room--;
+
+        c = lrt_merge_push(set, LRT_ADD);
+        c->server = *server;
+        c->conf = &server->params;
+    }
+
+    return waiting;
+}
+
+
+static void
+lrt_merge_present(lrt_table_t *t, uint32_t slot, const lrt_server_t *server,
+    lrt_change_set_t *set)
+{
+    uint32_t             fields;
+    lrt_change_t        *c;
+    const lrt_entry_t   *entry;
+    const lrt_detail_t  *d;
+
+    d = &t->detail[slot];
+    entry = &lrt_table_entries(t, lrt_table_generation(t))[slot];
+
+    /* one that was added at run time and is now configured: all is new */
+
+    fields = d->in_conf ? lrt_params_diff(&server->params, &d->conf)
+                        : LRT_F_ALL;
+
+    if (fields == 0) {
+        return;
+    }
+
+    fields &= lrt_params_diff(&server->params, &entry->params);
+
+    c = lrt_merge_push(set, fields ? LRT_MODIFY : LRT_KEEP);
+    c->ident = entry->ident;
+    c->slot = slot;
+    c->fields = fields;
+    c->server = *server;
+    c->conf = &server->params;
+}
+
+
+static void
+lrt_merge_done(lrt_table_t *t, const lrt_conf_t *conf)
+{
+    uint64_t  i;
+
+    i = 0;
+
+    while (i < t->head->ngone) {
+
+        if (lrt_merge_lists(conf, t->gone[i].hash)) {
+            i++;
+            continue;
+        }
+
+        /* the last one takes its place */
+
+        lrt_gone_drop(t, &t->gone[i]);
+    }
+
+    t->head->conf_method = conf->method;
+    lrt_store(&t->head->merged, conf->number);
+}
+
+
+static uint64_t
+lrt_merge_hash(const lrt_server_t *server)
+{
+    return lrt_table_hash(server->sockaddr, server->socklen,
+                          server->params.backup);
+}
+
+
+static unsigned
+lrt_merge_lists(const lrt_conf_t *conf, uint64_t hash)
+{
+    uint32_t  j, mask;
+
+    mask = conf->index_size - 1;
+
+    for (j = (uint32_t) hash & mask; conf->index[j]; j = (j + 1) & mask) {
+        if (lrt_merge_hash(&conf->server[conf->index[j] - 1]) == hash) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static lrt_change_t *
+lrt_merge_push(lrt_change_set_t *set, lrt_change_e type)
+{
+    lrt_change_t  *c;
+
+    c = &set->change[set->n++];
+
+    memset(c, 0, sizeof(lrt_change_t));
+    c->type = type;
+
+    return c;
+}

@@ -1,0 +1,51 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * A configuration comes into a table that is alive: three ways, per server
+ * and per parameter.  What the configuration says differently from the last
+ * time wins; what it says as before leaves run-time changes as they are.
+ */
+
+
+#ifndef _LRT_MERGE_H_INCLUDED_
+#define _LRT_MERGE_H_INCLUDED_
+
+
+#include "lrt_change.h"
+
+
+typedef struct {
+    const lrt_server_t  *server;         /* no address twice in a tier */
+    uint32_t             n;
+    uint32_t             method;
+    uint64_t             number;         /* of the configuration, from 1 */
+
+    /* memory for lrt_merge_index(): a power of two, at least 2 n */
+
+    uint32_t            *index;
+    uint32_t             index_size;
+} lrt_conf_t;
+
+
+void lrt_merge_index(const lrt_conf_t *conf);
+
+/* slots that the group will need; reads only, the table may be alive */
+
+uint32_t lrt_merge_need(const lrt_table_t *t, const lrt_conf_t *conf);
+
+/* room for so many changes is needed */
+
+uint32_t lrt_merge_max(const lrt_table_t *t, const lrt_conf_t *conf);
+
+/*
+ * One transaction under the writers' lock.  LRT_OK also if the configuration
+ * was merged before.  LRT_BUSY: some of the new servers wait for slots of old
+ * ones that requests still hold; all else is done, merge again later.
+ */
+
+lrt_rc_t lrt_merge(lrt_table_t *t, const lrt_conf_t *conf,
+    lrt_change_t *changes, uint64_t now);
+
+
+#endif /* _LRT_MERGE_H_INCLUDED_ */

@@ -1,0 +1,192 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "lrt_method.h"
+#include "lrt_passive.h"
+
+#include <string.h>
+
+
+/* turns that are drawn before all servers are looked at */
+
+#define LRT_DRAWS            16
+
+
+static uint64_t lrt_view_turn(const lrt_view_t *view, lrt_cursor_e cursor);
+
+
+static const lrt_method_t  *lrt_methods[] = {
+#define LRT_METHOD(directive, name)  &name##_method,
+#include "lrt_methods.h"
+#undef LRT_METHOD
+};
+
+
+const lrt_method_t *
+lrt_method(uint32_t number)
+{
+    return lrt_methods[number < LRT_METHODS ? number : 0];
+}
+
+
+uint32_t
+lrt_method_find(const char *name, size_t len)
+{
+    uint32_t  i;
+
+    for (i = 0; i < LRT_METHODS; i++) {
+        if (strlen(lrt_methods[i]->name) == len
+            && memcmp(lrt_methods[i]->name, name, len) == 0)
+        {
+            break;
+        }
+    }
+
+    return i;
+}
+
+
+unsigned
+lrt_usable(const lrt_entry_t *entry, const lrt_hot_t *hot, unsigned lone,
+    uint64_t now)
+{
+    const lrt_params_t  *params;
+
+    params = &entry->params;
+
+    if (entry->ident == 0 || params->down || params->drain) {
+        return 0;
+    }
+
+    if (params->max_conns
+        && lrt_load(&hot->inflight) >= (int32_t) params->max_conns)
+    {
+        return 0;
+    }
+
+    return lone || !lrt_passive_blocked(params, hot, now);
+}
+
+
+unsigned
+lrt_view_open(const lrt_view_t *view, uint32_t slot)
+{
+    return slot < view->table->capacity
+           && view->entry[slot].params.backup == (view->tier == LRT_BACKUP)
+           && lrt_usable(&view->entry[slot], &view->table->hot[slot],
+                         view->lone, view->now)
+           && !lrt_view_tried(view, slot);
+}
+
+
+unsigned
+lrt_view_tried(const lrt_view_t *view, uint32_t slot)
+{
+    uint32_t  i;
+
+    for (i = 0; i < view->ntried; i++) {
+        if (view->tried[i].slot == slot
+            && view->tried[i].ident == view->entry[slot].ident)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+uint32_t
+lrt_view_draw(const lrt_view_t *view, lrt_accept_pt accept, uint64_t key)
+{
+    uint32_t      i, slot;
+    lrt_cursor_e  cursor;
+
+    if (view->schedule.total == 0) {
+        return LRT_NONE;
+    }
+
+    cursor = view->ntried ? LRT_CURSOR_RETRY : LRT_CURSOR_FIRST;
+
+    for (i = 0; i < LRT_DRAWS; i++) {
+        slot = view->order[lrt_schedule_at(&view->schedule,
+                                           lrt_view_turn(view, cursor))];
+
+        if (slot < view->table->capacity && accept(view, slot, key)) {
+            return slot;
+        }
+    }
+
+    return LRT_NONE;
+}
+
+
+/*
+ * Two passes without memory: the weight of all that fit, and then the one on
+ * which the turn falls.  What fits may change in between; then the last one
+ * that fitted is taken.
+ */
+
+uint32_t
+lrt_view_scan(const lrt_view_t *view, const uint64_t *low,
+    lrt_accept_pt accept, uint64_t key)
+{
+    uint32_t  slot, end, found, pass;
+    uint64_t  total, point, seen;
+
+    total = 0;
+    point = 0;
+    found = LRT_NONE;
+
+    for (pass = 0; pass < 2; pass++) {
+
+        seen = 0;
+
+        for (slot = 0; slot < view->top; slot = end) {
+
+            end = slot + LRT_BLOCK - slot % LRT_BLOCK;
+            end = (end < view->top) ? end : view->top;
+
+            if (low && lrt_load(&low[slot / LRT_BLOCK]) != key) {
+                continue;
+            }
+
+            for ( /* void */ ; slot < end; slot++) {
+
+                if (!accept(view, slot, key)) {
+                    continue;
+                }
+
+                found = slot;
+                seen += view->entry[slot].params.weight;
+
+                if (pass && seen > point) {
+                    return slot;
+                }
+            }
+        }
+
+        if (pass == 0) {
+            total = seen;
+
+            if (total == 0) {
+                return LRT_NONE;
+            }
+
+            point = lrt_schedule_point(lrt_view_turn(view, LRT_CURSOR_SPARSE),
+                                       total);
+        }
+    }
+
+    return found;
+}
+
+
+static uint64_t
+lrt_view_turn(const lrt_view_t *view, lrt_cursor_e cursor)
+{
+    return lrt_add(&view->table->head->cursor[view->tier][cursor].value, 1);
+}

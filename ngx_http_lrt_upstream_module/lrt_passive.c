@@ -1,0 +1,98 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "lrt_passive.h"
+
+
+static unsigned lrt_passive_full(const lrt_params_t *params,
+    const lrt_hot_t *hot);
+static unsigned lrt_passive_over(const lrt_params_t *params, uint64_t checked,
+    uint64_t now);
+
+
+unsigned
+lrt_passive_blocked(const lrt_params_t *params, const lrt_hot_t *hot,
+    uint64_t now)
+{
+    return lrt_passive_full(params, hot)
+           && !lrt_passive_over(params, lrt_load(&hot->checked), now);
+}
+
+
+uint64_t
+lrt_passive_until(const lrt_params_t *params, const lrt_hot_t *hot)
+{
+    if (!lrt_passive_full(params, hot)) {
+        return UINT64_MAX;
+    }
+
+    return lrt_load(&hot->checked) + params->fail_timeout + 1;
+}
+
+
+unsigned
+lrt_passive_pick(const lrt_params_t *params, lrt_hot_t *hot, uint64_t now)
+{
+    uint64_t  checked;
+
+    if (lrt_load(&hot->fails) == 0) {
+        return 1;
+    }
+
+    checked = lrt_load(&hot->checked);
+
+    if (!lrt_passive_over(params, checked, now)) {
+        return !lrt_passive_full(params, hot);
+    }
+
+    /* a new window; the one who opens it is the trial */
+
+    return lrt_cas(&hot->checked, checked, now)
+           || !lrt_passive_full(params, hot);
+}
+
+
+unsigned
+lrt_passive_failed(const lrt_params_t *params, lrt_hot_t *hot, uint64_t now)
+{
+    uint32_t  fails;
+
+    fails = lrt_add(&hot->fails, 1) + 1;
+
+    lrt_store(&hot->accessed, now);
+    lrt_store(&hot->checked, now);
+
+    return params->max_fails && fails >= params->max_fails;
+}
+
+
+void
+lrt_passive_passed(lrt_hot_t *hot)
+{
+    /* a success clears only the failures of an earlier window */
+
+    if (lrt_load(&hot->fails)
+        && lrt_load(&hot->accessed) < lrt_load(&hot->checked))
+    {
+        lrt_store(&hot->fails, 0);
+    }
+}
+
+
+static unsigned
+lrt_passive_full(const lrt_params_t *params, const lrt_hot_t *hot)
+{
+    return params->max_fails && lrt_load(&hot->fails) >= params->max_fails;
+}
+
+
+static unsigned
+lrt_passive_over(const lrt_params_t *params, uint64_t checked, uint64_t now)
+{
+    /* "now" of another worker may be some milliseconds older */
+
+    return now > checked && now - checked > params->fail_timeout;
+}

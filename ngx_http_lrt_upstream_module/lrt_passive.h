@@ -1,0 +1,44 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * max_fails and fail_timeout as stock nginx knows them, with its windows in
+ * milliseconds instead of whole seconds: "fails" counts the failures of the
+ * current window, "accessed" is the time of the last one, "checked" the start
+ * of the window.  A server with max_fails of them gets no request until
+ * fail_timeout has passed, and then one trial request in each fail_timeout
+ * until one succeeds.
+ */
+
+
+#ifndef _LRT_PASSIVE_H_INCLUDED_
+#define _LRT_PASSIVE_H_INCLUDED_
+
+
+#include "lrt_table.h"
+
+
+unsigned lrt_passive_blocked(const lrt_params_t *params, const lrt_hot_t *hot,
+    uint64_t now);
+
+/* when a blocked server may be tried again; UINT64_MAX if it is not blocked */
+
+uint64_t lrt_passive_until(const lrt_params_t *params, const lrt_hot_t *hot);
+
+/*
+ * Called for the server that was picked.  False if it is due for one trial
+ * request and another request has just become that trial.
+ */
+
+unsigned lrt_passive_pick(const lrt_params_t *params, lrt_hot_t *hot,
+    uint64_t now);
+
+/* true if the failure shuts the server out */
+
+unsigned lrt_passive_failed(const lrt_params_t *params, lrt_hot_t *hot,
+    uint64_t now);
+
+void lrt_passive_passed(lrt_hot_t *hot);
+
+
+#endif /* _LRT_PASSIVE_H_INCLUDED_ */

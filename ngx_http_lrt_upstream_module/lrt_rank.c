@@ -1,0 +1,277 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "lrt_rank.h"
+#include "lrt_passive.h"
+
+
+static const lrt_method_t *lrt_rank_method(const lrt_table_t *t);
+static uint64_t lrt_rank_key(const lrt_table_t *t, uint32_t slot,
+    lrt_tier_e tier, uint64_t now);
+static unsigned lrt_rank_set_key(lrt_table_t *t, uint32_t slot,
+    lrt_tier_e tier, uint64_t now);
+static void lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier);
+static uint64_t lrt_rank_untried(const lrt_view_t *view, uint32_t block);
+static unsigned lrt_rank_tried_in(const lrt_view_t *view, uint32_t block);
+
+
+void
+lrt_rank_touch(lrt_table_t *t, uint32_t slot, uint64_t now)
+{
+    lrt_tier_e  tier;
+
+    if (lrt_rank_method(t)->key == NULL) {
+        return;
+    }
+
+    for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
+
+        if (lrt_rank_set_key(t, slot, tier, now)) {
+            lrt_point(LRT_POINT_RANK_KEY);
+            lrt_rank_set_low(t, slot / LRT_BLOCK, tier);
+        }
+    }
+}
+
+
+void
+lrt_rank_refresh(lrt_table_t *t, uint64_t now)
+{
+    uint32_t            slot, block;
+    uint64_t            generation, until, next;
+    lrt_tier_e          tier;
+    const lrt_entry_t  *entry;
+
+    if (lrt_rank_method(t)->key == NULL) {
+        return;
+    }
+
+    next = UINT64_MAX;
+    generation = lrt_table_generation(t);
+    entry = lrt_table_entries(t, generation);
+
+    for (slot = 0; slot < t->capacity; slot++) {
+
+        for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
+            (void) lrt_rank_set_key(t, slot, tier, now);
+        }
+
+        if (entry[slot].ident) {
+            until = lrt_passive_until(&entry[slot].params, &t->hot[slot]);
+
+            if (until > now && until < next) {
+                next = until;
+            }
+        }
+    }
+
+    for (block = 0; block < lrt_blocks(t->capacity); block++) {
+        for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
+            lrt_rank_set_low(t, block, tier);
+        }
+    }
+
+    lrt_rank_wake_at(t, next);
+}
+
+
+void
+lrt_rank_wake(lrt_table_t *t, uint64_t now)
+{
+    uint64_t  when;
+
+    when = lrt_load(&t->head->wake.value);
+
+    if (now < when) {
+        return;
+    }
+
+    /* one process looks at all slots; it finds the next time as well */
+
+    if (lrt_cas(&t->head->wake.value, when, UINT64_MAX)) {
+        lrt_rank_refresh(t, now);
+    }
+}
+
+
+void
+lrt_rank_wake_at(lrt_table_t *t, uint64_t when)
+{
+    uint64_t  old;
+
+    old = lrt_load(&t->head->wake.value);
+
+    while (when < old && !lrt_cas(&t->head->wake.value, old, when)) {
+        /* "old" was reloaded */
+    }
+}
+
+
+uint64_t
+lrt_rank_best(const lrt_view_t *view, uint32_t *blocks)
+{
+    uint32_t         block, n;
+    uint64_t         key, best;
+    const uint64_t  *low;
+
+    n = 0;
+    best = LRT_KEY_NEVER;
+    low = view->table->low[view->tier];
+
+    for (block = 0; block < lrt_blocks(view->top); block++) {
+
+        key = lrt_load(&low[block]);
+
+        if (key > best || key == LRT_KEY_NEVER) {
+            continue;
+        }
+
+        if (view->ntried && lrt_rank_tried_in(view, block)) {
+            key = lrt_rank_untried(view, block);
+        }
+
+        if (key < best) {
+            best = key;
+            n = 0;
+        }
+
+        n += (key == best);
+    }
+
+    *blocks = n;
+
+    return best;
+}
+
+
+static const lrt_method_t *
+lrt_rank_method(const lrt_table_t *t)
+{
+    return lrt_method(lrt_table_side(t, lrt_table_generation(t))->method);
+}
+
+
+static uint64_t
+lrt_rank_key(const lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
+    uint64_t now)
+{
+    uint64_t             generation;
+    lrt_entry_t          entry;
+    const lrt_hot_t     *hot;
+    const lrt_side_t    *side;
+    const lrt_method_t  *method;
+
+    generation = lrt_table_generation(t);
+    side = lrt_table_side(t, generation);
+    hot = &t->hot[slot];
+
+    /* a copy: a writer two generations ahead may be clearing the entry */
+
+    entry = lrt_table_entries(t, generation)[slot];
+    method = lrt_method(lrt_load(&side->method));
+
+    if (method->key == NULL
+        || entry.params.weight == 0
+        || entry.params.backup != (tier == LRT_BACKUP)
+        || !lrt_usable(&entry, hot, side->tier[tier].lone != 0, now))
+    {
+        return LRT_KEY_NEVER;
+    }
+
+    return method->key(&entry.params, hot);
+}
+
+
+static unsigned
+lrt_rank_set_key(lrt_table_t *t, uint32_t slot, lrt_tier_e tier, uint64_t now)
+{
+    uint64_t  key, *p;
+    unsigned  changed;
+
+    changed = 0;
+    p = &t->key[tier][slot];
+
+    for ( ;; ) {
+        key = lrt_rank_key(t, slot, tier, now);
+
+        if (lrt_load(p) == key) {
+            return changed;
+        }
+
+        lrt_store(p, key);
+        lrt_fence();
+        changed = 1;
+    }
+}
+
+
+static void
+lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier)
+{
+    uint32_t  slot, end;
+    uint64_t  key, low, *p;
+
+    p = &t->low[tier][block];
+
+    end = (block + 1) * LRT_BLOCK;
+    end = (end < t->capacity) ? end : t->capacity;
+
+    for ( ;; ) {
+        low = LRT_KEY_NEVER;
+
+        for (slot = block * LRT_BLOCK; slot < end; slot++) {
+            key = lrt_load(&t->key[tier][slot]);
+            low = (key < low) ? key : low;
+        }
+
+        if (lrt_load(p) == low) {
+            return;
+        }
+
+        lrt_store(p, low);
+        lrt_fence();
+    }
+}
+
+
+/* the minimum of a block without the servers that the request has tried */
+
+static uint64_t
+lrt_rank_untried(const lrt_view_t *view, uint32_t block)
+{
+    uint32_t  slot, end;
+    uint64_t  key, low;
+
+    low = LRT_KEY_NEVER;
+
+    end = (block + 1) * LRT_BLOCK;
+    end = (end < view->top) ? end : view->top;
+
+    for (slot = block * LRT_BLOCK; slot < end; slot++) {
+        key = lrt_load(&view->table->key[view->tier][slot]);
+
+        if (key < low && !lrt_view_tried(view, slot)) {
+            low = key;
+        }
+    }
+
+    return low;
+}
+
+
+static unsigned
+lrt_rank_tried_in(const lrt_view_t *view, uint32_t block)
+{
+    uint32_t  i;
+
+    for (i = 0; i < view->ntried; i++) {
+        if (view->tried[i].slot / LRT_BLOCK == block) {
+            return 1;
+        }
+    }
+
+    return 0;
+}

@@ -1,0 +1,46 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * Smooth weighted round robin: the next turn of the group's schedule.  All
+ * workers draw from the same counter, so the order is kept over all of them.
+ */
+
+
+#include "lrt_method.h"
+
+
+static uint32_t lrt_round_robin_pick(const lrt_view_t *view);
+static unsigned lrt_round_robin_accept(const lrt_view_t *view, uint32_t slot,
+    uint64_t key);
+
+
+const lrt_method_t  lrt_round_robin_method = {
+    "round_robin_ext",
+    NULL,
+    lrt_round_robin_pick
+};
+
+
+static uint32_t
+lrt_round_robin_pick(const lrt_view_t *view)
+{
+    uint32_t  slot;
+
+    slot = lrt_view_draw(view, lrt_round_robin_accept, 0);
+
+    if (slot != LRT_NONE) {
+        return slot;
+    }
+
+    return lrt_view_scan(view, NULL, lrt_round_robin_accept, 0);
+}
+
+
+static unsigned
+lrt_round_robin_accept(const lrt_view_t *view, uint32_t slot, uint64_t key)
+{
+    (void) key;
+
+    return lrt_view_open(view, slot);
+}

@@ -1,0 +1,220 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "lrt_select.h"
+#include "lrt_passive.h"
+#include "lrt_rank.h"
+
+
+/*
+ * A pick is done again when a commit or another pick came between.  Each time
+ * somebody else got on, so there is no need to go on for ever.
+ */
+
+#define LRT_SELECT_TRIES     128
+
+
+static uint32_t lrt_select_slot(lrt_table_t *t, uint64_t generation,
+    const lrt_ask_t *ask, lrt_view_t *view);
+static unsigned lrt_select_enter(const lrt_view_t *view,
+    const lrt_owner_t *owner, uint32_t slot, lrt_pick_t *pick);
+
+
+lrt_rc_t
+lrt_select(lrt_table_t *t, const lrt_owner_t *owner, const lrt_ask_t *ask,
+    lrt_pick_t *pick)
+{
+    uint32_t    i, slot;
+    uint64_t    generation;
+    lrt_view_t  view;
+
+    lrt_rank_wake(t, ask->now);
+
+    for (i = 0; i < LRT_SELECT_TRIES; i++) {
+
+        generation = lrt_table_generation(t);
+        slot = lrt_select_slot(t, generation, ask, &view);
+
+        if (slot == LRT_NONE) {
+
+            lrt_fence();
+
+            if (lrt_table_generation(t) == generation) {
+                return LRT_BUSY;
+            }
+
+            continue;
+        }
+
+        if (!lrt_select_enter(&view, owner, slot, pick)) {
+            lrt_ledger_leave(t, owner, slot);
+            lrt_rank_touch(t, slot, ask->now);
+            continue;
+        }
+
+        lrt_point(LRT_POINT_PICKED);
+
+        lrt_rank_touch(t, slot, ask->now);
+        lrt_stats_selected(&t->detail[slot].stats, ask->wall);
+
+        return LRT_OK;
+    }
+
+    return LRT_BUSY;
+}
+
+
+lrt_ended_e
+lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
+    const lrt_outcome_t *out, uint64_t now)
+{
+    uint64_t             generation;
+    lrt_hot_t           *hot;
+    lrt_stats_t         *st;
+    const lrt_entry_t   *entry;
+
+    hot = &t->hot[pick->slot];
+    st = &t->detail[pick->slot].stats;
+
+    lrt_stats_finished(st, out);
+
+    generation = lrt_table_generation(t);
+    entry = &lrt_table_entries(t, generation)[pick->slot];
+
+    /* a server that was removed meanwhile has no parameters any more */
+
+    if (entry->ident == pick->ident) {
+
+        if (how == LRT_ENDED_WELL) {
+            lrt_passive_passed(hot);
+
+        } else if (how == LRT_ENDED_FAILED
+                   && lrt_passive_failed(&entry->params, hot, now)
+                   && !lrt_table_side(t, generation)
+                           ->tier[entry->params.backup ? LRT_BACKUP
+                                                       : LRT_PRIMARY].lone)
+        {
+            (void) lrt_add(&st->unavail, 1);
+            lrt_rank_wake_at(t, lrt_passive_until(&entry->params, hot));
+            how = LRT_ENDED_SHUT_OUT;
+        }
+    }
+
+    lrt_ledger_leave(t, &pick->owner, pick->slot);
+
+    lrt_point(LRT_POINT_COUNT_OUT_CELL);
+
+    lrt_rank_touch(t, pick->slot, now);
+
+    return how;
+}
+
+
+uint32_t
+lrt_tries(const lrt_table_t *t)
+{
+    const lrt_side_t  *side;
+
+    side = lrt_table_side(t, lrt_table_generation(t));
+
+    return lrt_load(&side->tier[LRT_PRIMARY].active)
+           + lrt_load(&side->tier[LRT_BACKUP].active);
+}
+
+
+static uint32_t
+lrt_select_slot(lrt_table_t *t, uint64_t generation, const lrt_ask_t *ask,
+    lrt_view_t *view)
+{
+    uint32_t             slot, first;
+    lrt_tier_e           tier;
+    const lrt_side_t    *side;
+    const lrt_method_t  *method;
+
+    side = lrt_table_side(t, generation);
+    method = lrt_method(lrt_load(&side->method));
+
+    view->table = t;
+    view->generation = generation;
+    view->now = ask->now;
+    view->entry = lrt_table_entries(t, generation);
+    view->tried = ask->tried;
+    view->ntried = ask->ntried;
+
+    view->top = lrt_load(&side->top);
+    view->top = (view->top < t->capacity) ? view->top : t->capacity;
+
+    for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
+
+        lrt_table_schedule(t, generation, tier, &view->schedule);
+        first = lrt_load(&side->tier[tier].first);
+
+        /* numbers of two generations, mixed, would lead out of the arrays */
+
+        if (view->schedule.total == 0
+            || first > t->capacity
+            || view->schedule.n > t->capacity - first)
+        {
+            continue;
+        }
+
+        view->tier = tier;
+        view->lone = (lrt_load(&side->tier[tier].lone) != 0);
+        view->order = t->order[generation & 1] + first;
+
+        slot = method->pick(view);
+
+        if (slot != LRT_NONE) {
+            return slot;
+        }
+    }
+
+    return LRT_NONE;
+}
+
+
+/*
+ * Counts the request in, and only then finds out whether it may stay: if the
+ * generation is still the same, the server is in the group, and a writer that
+ * removes it later sees the count before it gives the slot away.
+ */
+
+static unsigned
+lrt_select_enter(const lrt_view_t *view, const lrt_owner_t *owner,
+    uint32_t slot, lrt_pick_t *pick)
+{
+    int32_t              before;
+    lrt_table_t         *t;
+    const lrt_entry_t   *entry;
+
+    t = view->table;
+    entry = &view->entry[slot];
+
+    before = lrt_ledger_enter(t, owner, slot);
+
+    lrt_point(LRT_POINT_COUNT_IN_TOTAL);
+
+    pick->slot = slot;
+    pick->owner = *owner;
+    pick->ident = entry->ident;
+    pick->generation = view->generation;
+    pick->inflight = (before > 0) ? (uint32_t) before + 1 : 1;
+
+    if (entry->params.max_conns
+        && before >= (int32_t) entry->params.max_conns)
+    {
+        return 0;
+    }
+
+    lrt_fence();
+
+    if (lrt_table_generation(t) != view->generation) {
+        return 0;
+    }
+
+    return lrt_passive_pick(&entry->params, &t->hot[slot], view->now)
+           || view->lone;
+}

@@ -1,0 +1,74 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "lrt_stats.h"
+#include "lrt_atomic.h"
+
+
+static void lrt_stats_count_code(lrt_stats_t *st, uint32_t status);
+
+
+void
+lrt_stats_selected(lrt_stats_t *st, uint64_t wall_ms)
+{
+    (void) lrt_add(&st->requests, 1);
+    lrt_store(&st->selected, wall_ms);
+}
+
+
+void
+lrt_stats_finished(lrt_stats_t *st, const lrt_outcome_t *out)
+{
+    if (out->status >= 100 && out->status < 600) {
+        (void) lrt_add(&st->responses[out->status / 100 - 1], 1);
+        lrt_stats_count_code(st, out->status);
+    }
+
+    if (out->sent) {
+        (void) lrt_add(&st->sent, out->sent);
+    }
+
+    if (out->received) {
+        (void) lrt_add(&st->received, out->received);
+    }
+
+    if (out->failed) {
+        (void) lrt_add(&st->fails, 1);
+    }
+
+    if (out->complete) {
+        (void) lrt_add(&st->times[lrt_hist_index(out->time)], 1);
+        (void) lrt_add(&st->time_sum, out->time);
+    }
+}
+
+
+/*
+ * The first statuses seen get a counter of their own; when all places are
+ * taken, a new status is counted in its class only.
+ */
+
+static void
+lrt_stats_count_code(lrt_stats_t *st, uint32_t status)
+{
+    uint32_t  i;
+    uint64_t  code, first;
+
+    first = (uint64_t) status << 48 | 1;
+
+    for (i = 0; i < LRT_CODES; i++) {
+        code = lrt_load(&st->codes[i]);
+
+        if (code == 0 && lrt_cas(&st->codes[i], code, first)) {
+            return;
+        }
+
+        if (lrt_stats_code_status(code) == status) {
+            (void) lrt_add(&st->codes[i], 1);
+            return;
+        }
+    }
+}

@@ -1,0 +1,55 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * Counters of one server.  They only grow; every worker adds to them without
+ * a lock, so a reader may see one request in some of them and not yet in
+ * others.
+ */
+
+
+#ifndef _LRT_STATS_H_INCLUDED_
+#define _LRT_STATS_H_INCLUDED_
+
+
+#include "lrt_hist.h"
+
+
+#define LRT_CODES            12
+
+
+typedef struct {
+    uint64_t             requests;           /* attempts sent here */
+    uint64_t             responses[5];       /* 1xx .. 5xx */
+    uint64_t             codes[LRT_CODES];   /* status << 48 | count */
+    uint64_t             sent;
+    uint64_t             received;
+    uint64_t             fails;
+    uint64_t             unavail;            /* times shut out by max_fails */
+    uint64_t             selected;           /* wall clock, ms */
+    uint64_t             time_sum;           /* us, of what is in "times" */
+    uint64_t             times[LRT_HIST_BUCKETS];
+} lrt_stats_t;
+
+
+/* how one attempt ended */
+
+typedef struct {
+    uint64_t             sent;
+    uint64_t             received;
+    uint64_t             time;               /* us, pick to last byte */
+    uint32_t             status;             /* 0: no response */
+    unsigned             failed:1;
+    unsigned             complete:1;         /* the time is a sample */
+} lrt_outcome_t;
+
+
+#define lrt_stats_code_status(code)   ((uint32_t) ((code) >> 48))
+#define lrt_stats_code_count(code)    ((code) & (((uint64_t) 1 << 48) - 1))
+
+
+void lrt_stats_selected(lrt_stats_t *st, uint64_t wall_ms);
+void lrt_stats_finished(lrt_stats_t *st, const lrt_outcome_t *out);
+
+
+#endif /* _LRT_STATS_H_INCLUDED_ */

@@ -1,0 +1,217 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * The peer table of one upstream in a block of shared memory.
+ *
+ * A server lives in a slot from the commit that adds it until the commit that
+ * removes it, and the slot is not given to another server before the last
+ * request has left it.  What a slot holds is split by who writes it:
+ *
+ *   entry   parameters; two sides, the writer fills the idle one and then
+ *           publishes it whole by a store of the generation
+ *   hot     what each request changes, one cache line a slot
+ *   key     rank of the server in its tier, dense, see lrt_rank.h
+ *   detail  identity and counters, read by people rather than by picks
+ *   cell    who holds how many requests, see lrt_ledger.h
+ *
+ * Nothing in the block is a pointer.  lrt_table_t is the view of a process.
+ */
+
+
+#ifndef _LRT_TABLE_H_INCLUDED_
+#define _LRT_TABLE_H_INCLUDED_
+
+
+#include "lrt_atomic.h"
+#include "lrt_schedule.h"
+#include "lrt_stats.h"
+
+
+#define LRT_TABLE_MAGIC      0x314c4241542d5452ull       /* "RT-TABL1" */
+#define LRT_TABLE_VERSION    1
+
+#define LRT_CACHE_LINE       64
+#define LRT_BLOCK            64              /* slots a block minimum covers */
+#define LRT_MIN_CAPACITY     4
+#define LRT_MAX_CAPACITY     (1 << 20)
+
+#define LRT_KEY_NEVER        UINT64_MAX      /* the server takes no request */
+
+
+/* "ident" is the id that users see plus one; 0: the slot is not in use */
+
+typedef struct {
+    uint64_t             ident;
+    uint64_t             hash;           /* of address and tier */
+    lrt_params_t         params;
+} lrt_entry_t;
+
+
+typedef struct {
+    int32_t              inflight;       /* a cache of the sum of the cells */
+    uint32_t             fails;          /* see lrt_passive.h */
+    uint64_t             accessed;
+    uint64_t             checked;
+    uint64_t             estimate;
+    int32_t              drift;          /* see lrt_ledger.h */
+    uint32_t             drift_seen;
+    uint64_t             reserved[3];
+} lrt_hot_t;
+
+
+/* a configured server that was removed at run time, and must stay away */
+
+typedef struct {
+    uint64_t             hash;
+    lrt_params_t         conf;
+} lrt_gone_t;
+
+
+typedef struct {
+    uint8_t              sockaddr[LRT_SOCKADDR_LEN];
+    uint16_t             socklen;
+    uint16_t             name_len;
+    uint16_t             server_len;
+    uint16_t             route_len;
+    uint64_t             born;           /* generation */
+    uint64_t             in_conf;        /* the configuration lists it */
+    lrt_params_t         conf;           /* what it said when last applied */
+    char                 strings[LRT_STRINGS_LEN];
+    lrt_stats_t          stats;
+} lrt_detail_t;
+
+
+/* primaries, or backups, within the order of a side */
+
+typedef struct {
+    uint32_t             first;
+    uint32_t             n;
+    uint32_t             active;         /* neither down nor draining */
+    uint32_t             stride;
+    uint64_t             total;
+    uint64_t             lone;           /* never shut out by max_fails */
+} lrt_tier_t;
+
+
+typedef struct {
+    uint64_t             generation;
+    uint32_t             method;
+    uint32_t             top;            /* all servers are in slots below */
+    lrt_tier_t           tier[LRT_TIERS];
+} lrt_side_t;
+
+
+/* streams of turns; a retry must not take the turn of a new request */
+
+typedef enum {
+    LRT_CURSOR_FIRST = 0,
+    LRT_CURSOR_RETRY,
+    LRT_CURSOR_SPARSE,
+    LRT_CURSORS
+} lrt_cursor_e;
+
+
+typedef struct {
+    uint64_t             value;
+    uint64_t             padding[7];
+} lrt_line_t;
+
+
+typedef struct {
+    uint64_t             magic;
+    uint32_t             version;
+    uint32_t             capacity;
+    uint32_t             rows;           /* of the ledger */
+    uint32_t             rows_used;
+    uint64_t             size;
+    uint64_t             next_ident;
+    uint64_t             merged;         /* configuration applied last */
+    uint32_t             conf_method;    /* and the method it named */
+    uint32_t             superseded;
+    uint64_t             ngone;
+    uint64_t             audited;        /* ms */
+    uint64_t             hook;           /* kill point of a test build */
+    lrt_side_t           side[2];
+
+    lrt_line_t           generation;
+    lrt_line_t           wake;           /* ms; see lrt_rank.h */
+    lrt_line_t           cursor[LRT_TIERS][LRT_CURSORS];
+} lrt_head_t;
+
+
+typedef struct {
+    lrt_head_t          *head;
+    lrt_hot_t           *hot;
+    uint64_t            *key[LRT_TIERS];     /* [capacity] */
+    uint64_t            *low[LRT_TIERS];     /* [blocks] */
+    lrt_entry_t         *entry[2];           /* [capacity] */
+    uint32_t            *order[2];           /* [capacity] slots, by age */
+    uint64_t            *reach[2];           /* [capacity] */
+    uint32_t            *guide[2];           /* [capacity] */
+    uint32_t            *index[2];           /* [index_size] slot + 1 */
+    lrt_detail_t        *detail;             /* [capacity] */
+    lrt_gone_t          *gone;               /* [capacity] */
+    uint64_t            *cell;               /* [rows][capacity] */
+
+    uint32_t             capacity;
+    uint32_t             rows;
+    uint32_t             index_size;         /* a power of two */
+} lrt_table_t;
+
+
+#define lrt_blocks(slots)    (((slots) + LRT_BLOCK - 1) / LRT_BLOCK)
+
+#define lrt_table_generation(t)   lrt_load(&(t)->head->generation.value)
+#define lrt_table_side(t, gen)    (&(t)->head->side[(gen) & 1])
+#define lrt_table_entries(t, gen) ((t)->entry[(gen) & 1])
+#define lrt_table_cell(t, row, slot)                                          \
+    (&(t)->cell[(size_t) (row) * (t)->capacity + (slot)])
+
+
+/* bytes for so many servers, and servers that fit into so many bytes */
+
+size_t lrt_table_size(uint32_t capacity, uint32_t rows);
+uint32_t lrt_table_capacity(size_t size, uint32_t rows);
+
+/* makes an empty table of generation 0; the memory must be aligned to 64 */
+
+void lrt_table_format(void *base, uint32_t capacity, uint32_t rows);
+
+/* a view of a table; LRT_INVALID if there is none of this layout */
+
+lrt_rc_t lrt_table_attach(lrt_table_t *t, void *base, size_t size);
+
+/* hash of an identity; never 0 */
+
+uint64_t lrt_table_hash(const void *sockaddr, uint32_t socklen,
+    unsigned backup);
+
+/* slot of the server with this identity in one side, or LRT_NONE */
+
+uint32_t lrt_table_find(const lrt_table_t *t, unsigned side,
+    const lrt_server_t *server, uint64_t hash);
+
+/* slot of a server by its ident, or LRT_NONE */
+
+uint32_t lrt_table_find_ident(const lrt_table_t *t, uint64_t generation,
+    uint64_t ident);
+
+/* the schedule of one tier, as a view */
+
+void lrt_table_schedule(const lrt_table_t *t, uint64_t generation,
+    lrt_tier_e tier, lrt_schedule_t *s);
+
+/* strings of a slot; they point into the table */
+
+lrt_str_t lrt_table_name(const lrt_detail_t *d);
+lrt_str_t lrt_table_server(const lrt_detail_t *d);
+lrt_str_t lrt_table_route(const lrt_detail_t *d);
+
+/* whether the strings of a server fit into a slot */
+
+unsigned lrt_table_strings_fit(const lrt_server_t *server);
+void lrt_table_set_strings(lrt_detail_t *d, const lrt_server_t *server);
+
+
+#endif /* _LRT_TABLE_H_INCLUDED_ */

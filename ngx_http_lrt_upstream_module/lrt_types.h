@@ -1,0 +1,108 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * Plain types and limits that all files share.  No functions.
+ */
+
+
+#ifndef _LRT_TYPES_H_INCLUDED_
+#define _LRT_TYPES_H_INCLUDED_
+
+
+#include <stddef.h>
+#include <stdint.h>
+
+
+#define LRT_NONE             UINT32_MAX
+
+#define LRT_MAX_WEIGHT       INT32_MAX
+#define LRT_MAX_CONNS        INT32_MAX
+#define LRT_MAX_FAILS        INT32_MAX
+#define LRT_MAX_TIME         ((uint64_t) 1 << 52)      /* ms */
+
+#define LRT_SOCKADDR_LEN     112
+#define LRT_ROUTE_LEN        32
+#define LRT_STRINGS_LEN      224
+
+
+/* what a change, a merge or a pick may answer */
+
+typedef enum {
+    LRT_OK = 0,
+    LRT_BUSY,            /* no server may take the request */
+    LRT_FULL,            /* no free slot */
+    LRT_EXISTS,          /* the address is in the group already */
+    LRT_MISSING,         /* no such server */
+    LRT_CONFLICT,        /* the generation is not the expected one */
+    LRT_INVALID,         /* a parameter is out of its range */
+    LRT_SUPERSEDED       /* the table was replaced by another */
+} lrt_rc_t;
+
+
+/* primaries are asked first, backups when no primary can take a request */
+
+typedef enum {
+    LRT_PRIMARY = 0,
+    LRT_BACKUP,
+    LRT_TIERS
+} lrt_tier_e;
+
+
+typedef struct {
+    size_t               len;
+    const char          *data;
+} lrt_str_t;
+
+
+/* parameters of a server; times in milliseconds */
+
+typedef struct {
+    uint32_t             weight;
+    uint32_t             max_conns;
+    uint32_t             max_fails;
+    uint8_t              backup;         /* part of the identity */
+    uint8_t              down;
+    uint8_t              drain;
+    uint8_t              reserved;
+    uint64_t             fail_timeout;
+    uint64_t             slow_start;
+} lrt_params_t;
+
+
+/* the parameters that may change while a server lives, as a mask */
+
+#define LRT_F_WEIGHT         0x01
+#define LRT_F_MAX_CONNS      0x02
+#define LRT_F_MAX_FAILS      0x04
+#define LRT_F_FAIL_TIMEOUT   0x08
+#define LRT_F_SLOW_START     0x10
+#define LRT_F_DOWN           0x20
+#define LRT_F_DRAIN          0x40
+#define LRT_F_ALL            0x7f
+
+
+/*
+ * A server as somebody asks for it.  The address is compared byte by byte:
+ * whoever fills it in must zero its padding.
+ */
+
+typedef struct {
+    lrt_params_t         params;
+    const void          *sockaddr;
+    uint32_t             socklen;
+    lrt_str_t            name;           /* printed address */
+    lrt_str_t            server;         /* text of the "server" directive */
+    lrt_str_t            route;
+} lrt_server_t;
+
+
+/* what a request has tried before; a slot alone may have a new owner */
+
+typedef struct {
+    uint64_t             ident;
+    uint32_t             slot;
+} lrt_tried_t;
+
+
+#endif /* _LRT_TYPES_H_INCLUDED_ */

@@ -1,0 +1,334 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * A request asks for a server, and gives it back.
+ */
+
+
+#include "ngx_http_lrt.h"
+
+
+/* what one attempt needs; it is read until the request is logged */
+
+typedef struct {
+    ngx_str_t                         name;
+    u_char                            sockaddr[LRT_SOCKADDR_LEN];
+    u_char                            text[LRT_STRINGS_LEN];
+} ngx_http_lrt_attempt_t;
+
+
+typedef struct {
+
+    /* must be first: Angie's sticky takes us for round robin without peers */
+
+    ngx_http_upstream_rr_peer_data_t  rrp;
+
+    ngx_http_request_t               *request;
+    ngx_http_lrt_srv_conf_t          *group;
+
+    lrt_pick_t                        pick;
+    uint64_t                          started;   /* us */
+    ngx_array_t                       tried;     /* of lrt_tried_t */
+    ngx_uint_t                        held;
+
+    /* a wrapper that came before us, over one peer: the chosen one */
+
+    ngx_event_get_peer_pt             wrapped_get;
+    ngx_event_free_peer_pt            wrapped_free;
+    void                             *wrapped_data;
+    ngx_http_upstream_rr_peers_t      one;
+    ngx_http_upstream_rr_peer_t       peer;
+} ngx_http_lrt_peer_data_t;
+
+
+static ngx_int_t ngx_http_lrt_wrapped_init(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us, ngx_http_lrt_peer_data_t *lp);
+static ngx_int_t ngx_http_lrt_get_peer(ngx_peer_connection_t *pc, void *data);
+static ngx_int_t ngx_http_lrt_wrapped_get(ngx_peer_connection_t *pc,
+    ngx_http_lrt_peer_data_t *lp);
+static void ngx_http_lrt_free_peer(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state);
+static void ngx_http_lrt_add_tried(ngx_http_lrt_peer_data_t *lp);
+
+#if (NGX_HTTP_SSL)
+static ngx_int_t ngx_http_lrt_set_peer_session(ngx_peer_connection_t *pc,
+    void *data);
+static void ngx_http_lrt_save_peer_session(ngx_peer_connection_t *pc,
+    void *data);
+#endif
+
+
+ngx_int_t
+ngx_http_lrt_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_peer_connection_t     *pc;
+    ngx_http_lrt_peer_data_t  *lp;
+
+    lp = ngx_pcalloc(r->pool, sizeof(ngx_http_lrt_peer_data_t));
+    if (lp == NULL) {
+        return NGX_ERROR;
+    }
+
+    lp->rrp.peers = us->peer.data;
+    lp->rrp.tried = &lp->rrp.data;
+
+    lp->request = r;
+    lp->group = ngx_http_conf_upstream_srv_conf(us,
+                                                ngx_http_lrt_upstream_module);
+
+    pc = &r->upstream->peer;
+
+    if (lp->group->wrapped_init
+        && ngx_http_lrt_wrapped_init(r, us, lp) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    pc->data = lp;
+    pc->get = ngx_http_lrt_get_peer;
+    pc->free = ngx_http_lrt_free_peer;
+    pc->tries = lp->group->table.head ? lrt_tries(&lp->group->table) : 0;
+
+#if (NGX_HTTP_SSL)
+    pc->set_session = ngx_http_lrt_set_peer_session;
+    pc->save_session = ngx_http_lrt_save_peer_session;
+#endif
+
+    ngx_http_lrt_set_peer_ctx(pc, r);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_wrapped_init(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us, ngx_http_lrt_peer_data_t *lp)
+{
+    ngx_peer_connection_t  *pc;
+
+    pc = &r->upstream->peer;
+
+    /* round robin below the wrapper uses this instead of its own */
+
+    pc->data = &lp->rrp;
+
+    if (lp->group->wrapped_init(r, us) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    lp->wrapped_get = pc->get;
+    lp->wrapped_free = pc->free;
+    lp->wrapped_data = pc->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_get_peer(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_lrt_peer_data_t  *lp = data;
+
+    lrt_ask_t                ask;
+    lrt_str_t                name;
+    lrt_table_t             *t;
+    ngx_time_t              *tp;
+    lrt_detail_t            *detail;
+    ngx_http_lrt_record_t   *record;
+    ngx_http_lrt_attempt_t  *attempt;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, pc->log, 0,
+                   "lrt balancer: get peer, try: %ui", pc->tries);
+
+    pc->cached = 0;
+    pc->connection = NULL;
+
+    t = &lp->group->table;
+
+    if (t->head == NULL) {
+        goto busy;
+    }
+
+    /* counted last: nothing may fail after it, or nobody would count it out */
+
+    attempt = ngx_palloc(lp->request->pool, sizeof(ngx_http_lrt_attempt_t));
+    record = ngx_http_lrt_record(lp->request);
+
+    if (attempt == NULL || record == NULL) {
+        return NGX_ERROR;
+    }
+
+    tp = ngx_timeofday();
+
+    lp->started = ngx_http_lrt_now();
+
+    ask.tried = lp->tried.elts;
+    ask.ntried = (uint32_t) lp->tried.nelts;
+    ask.now = lp->started / 1000;
+    ask.wall = (uint64_t) tp->sec * 1000 + tp->msec;
+
+    if (lrt_select(t, &lp->group->main->owner, &ask, &lp->pick) != LRT_OK) {
+        goto busy;
+    }
+
+    lp->held = 1;
+
+    detail = &t->detail[lp->pick.slot];
+    name = lrt_table_name(detail);
+
+    ngx_memcpy(attempt->sockaddr, detail->sockaddr, LRT_SOCKADDR_LEN);
+    ngx_memcpy(attempt->text, name.data, name.len);
+
+    attempt->name.data = attempt->text;
+    attempt->name.len = name.len;
+
+    record->peer = &attempt->name;
+    record->pick = lp->pick;
+
+    pc->sockaddr = (struct sockaddr *) attempt->sockaddr;
+    pc->socklen = detail->socklen;
+    pc->name = &attempt->name;
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, pc->log, 0,
+                   "lrt balancer: peer %V, id: %uL, in flight: %uD, "
+                   "generation: %uL", pc->name, lp->pick.ident - 1,
+                   lp->pick.inflight, lp->pick.generation);
+
+    return lp->wrapped_get ? ngx_http_lrt_wrapped_get(pc, lp) : NGX_OK;
+
+busy:
+
+    pc->name = &lp->group->upstream->host;
+
+    return NGX_BUSY;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_wrapped_get(ngx_peer_connection_t *pc,
+    ngx_http_lrt_peer_data_t *lp)
+{
+    ngx_memzero(&lp->one, sizeof(ngx_http_upstream_rr_peers_t));
+    ngx_memzero(&lp->peer, sizeof(ngx_http_upstream_rr_peer_t));
+
+    lp->peer.sockaddr = pc->sockaddr;
+    lp->peer.socklen = pc->socklen;
+    lp->peer.name = *pc->name;
+    lp->peer.weight = 1;
+    lp->peer.effective_weight = 1;
+
+    lp->one.number = 1;
+    lp->one.single = 1;
+    lp->one.name = pc->name;
+    lp->one.peer = &lp->peer;
+
+    lp->rrp.peers = &lp->one;
+
+    return lp->wrapped_get(pc, lp->wrapped_data);
+}
+
+
+static void
+ngx_http_lrt_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
+{
+    ngx_http_lrt_peer_data_t  *lp = data;
+
+    uint64_t       now;
+    ngx_uint_t     tries;
+    lrt_ended_e    how;
+    lrt_outcome_t  out;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, pc->log, 0,
+                   "lrt balancer: free peer, tries: %ui, state: %ui",
+                   pc->tries, state);
+
+    if (!lp->held) {
+        return;
+    }
+
+    lp->held = 0;
+
+    /* the one peer of a wrapper is "single", which means no more tries */
+
+    if (lp->wrapped_free) {
+        tries = pc->tries;
+        lp->wrapped_free(pc, lp->wrapped_data, state);
+        pc->tries = tries;
+    }
+
+    if (pc->tries) {
+        pc->tries--;
+    }
+
+    if (lp->group->table.head == NULL) {
+        return;
+    }
+
+    now = ngx_http_lrt_now();
+    how = ngx_http_lrt_outcome(lp->request, pc, state, &out);
+
+    out.time = now - lp->started;
+
+    /* after a stale connection the same server may be asked again */
+
+    if (how != LRT_ENDED_UNKNOWN) {
+        ngx_http_lrt_add_tried(lp);
+    }
+
+    how = lrt_release(&lp->group->table, &lp->pick, how, &out, now / 1000);
+
+    if (how == LRT_ENDED_SHUT_OUT) {
+        ngx_log_error(NGX_LOG_WARN, pc->log, 0,
+                      "upstream server temporarily disabled");
+    }
+}
+
+
+static void
+ngx_http_lrt_add_tried(ngx_http_lrt_peer_data_t *lp)
+{
+    lrt_tried_t  *tried;
+
+    if (lp->tried.elts == NULL
+        && ngx_array_init(&lp->tried, lp->request->pool, 4,
+                          sizeof(lrt_tried_t))
+           != NGX_OK)
+    {
+        return;
+    }
+
+    tried = ngx_array_push(&lp->tried);
+    if (tried == NULL) {
+        return;
+    }
+
+    tried->slot = lp->pick.slot;
+    tried->ident = lp->pick.ident;
+}
+
+
+#if (NGX_HTTP_SSL)
+
+static ngx_int_t
+ngx_http_lrt_set_peer_session(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_lrt_peer_data_t  *lp = data;
+
+    return ngx_http_lrt_set_session(lp->group, &lp->pick, pc->connection);
+}
+
+
+static void
+ngx_http_lrt_save_peer_session(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_lrt_peer_data_t  *lp = data;
+
+    /* with TLS 1.3 a ticket may come when the server was given back */
+
+    if (lp->held) {
+        ngx_http_lrt_save_session(lp->group, &lp->pick, pc->connection);
+    }
+}
+
+#endif

@@ -1,0 +1,128 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * What differs between nginx 1.22 .. 1.31 and Angie, under names of what it
+ * is for.  LRT_HAVE_* come from probes of the source tree in "config"; no
+ * other file tests versions or macros of nginx features.
+ */
+
+
+#ifndef _NGX_HTTP_LRT_COMPAT_H_INCLUDED_
+#define _NGX_HTTP_LRT_COMPAT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+
+/* the zone of an upstream, taken off the group: stock code then skips it */
+
+static ngx_inline ngx_shm_zone_t *
+ngx_http_lrt_take_zone(ngx_http_upstream_srv_conf_t *us)
+{
+#if (NGX_HTTP_UPSTREAM_ZONE)
+    ngx_shm_zone_t  *zone;
+
+    zone = us->shm_zone;
+    us->shm_zone = NULL;
+
+    return zone;
+#else
+    (void) us;
+    return NULL;
+#endif
+}
+
+
+/* what "server" may say in a group of ours */
+
+#ifdef NGX_HTTP_UPSTREAM_MODIFY
+#define NGX_HTTP_LRT_MODIFY  NGX_HTTP_UPSTREAM_MODIFY
+#elif defined NGX_HTTP_UPSTREAM_CONF
+#define NGX_HTTP_LRT_MODIFY  NGX_HTTP_UPSTREAM_CONF
+#else
+#define NGX_HTTP_LRT_MODIFY  0
+#endif
+
+
+/* "server name resolve" leaves the host here, and no address */
+
+static ngx_inline ngx_uint_t
+ngx_http_lrt_server_resolves(ngx_http_upstream_server_t *server)
+{
+#if (LRT_HAVE_SERVER_HOST)
+    return server->host.len != 0;
+#else
+    (void) server;
+    return 0;
+#endif
+}
+
+
+static ngx_inline ngx_uint_t
+ngx_http_lrt_server_drains(ngx_http_upstream_server_t *server)
+{
+#ifdef NGX_HTTP_UPSTREAM_DRAINING
+    return server->down == NGX_HTTP_UPSTREAM_DRAINING;
+#else
+    (void) server;
+    return 0;
+#endif
+}
+
+
+static ngx_inline ngx_str_t
+ngx_http_lrt_server_route(ngx_http_upstream_server_t *server)
+{
+    ngx_str_t  route = ngx_null_string;
+
+#if (LRT_HAVE_SERVER_SID)
+    route = server->sid;
+#else
+    (void) server;
+#endif
+
+    return route;
+}
+
+
+/* Angie's keepalive reads the request from the peer connection */
+
+#if (LRT_HAVE_PEER_CTX)
+#define ngx_http_lrt_set_peer_ctx(pc, r)  (pc)->ctx = (r)
+#else
+#define ngx_http_lrt_set_peer_ctx(pc, r)
+#endif
+
+
+/*
+ * Below 1.29.7 "keepalive" wraps the balancer where it stands, so when it
+ * comes before our directive there is something to keep.  The first member of
+ * its configuration, which is its own business otherwise, is the number of
+ * connections, and tells it from a balancing method.
+ */
+
+static ngx_inline ngx_uint_t
+ngx_http_lrt_keepalive_came_first(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_uint_t     i;
+    ngx_module_t  *module;
+
+    for (i = 0; cf->cycle->modules[i]; i++) {
+        module = cf->cycle->modules[i];
+
+        if (ngx_strcmp(module->name, "ngx_http_upstream_keepalive_module")
+            == 0)
+        {
+            return *(ngx_uint_t *) us->srv_conf[module->ctx_index] != 0;
+        }
+    }
+
+    return 0;
+}
+
+
+#endif /* _NGX_HTTP_LRT_COMPAT_H_INCLUDED_ */

@@ -1,0 +1,186 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * The configuration meets the tables that are in use.  init_module is the
+ * first moment at which nginx can no longer go back to the old configuration;
+ * it must neither fail nor wait long, so what cannot be done there is left to
+ * the workers, which inherit the proposal.
+ */
+
+
+#include "ngx_http_lrt.h"
+
+
+static void ngx_http_lrt_reload_group(ngx_cycle_t *cycle,
+    ngx_http_lrt_srv_conf_t *lscf);
+static void ngx_http_lrt_reload_move(ngx_cycle_t *cycle,
+    ngx_http_lrt_srv_conf_t *lscf);
+static void ngx_http_lrt_reload_merge(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_log_t *log);
+
+
+ngx_int_t
+ngx_http_lrt_init_module(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                  i;
+    ngx_http_lrt_main_conf_t   *lmcf, *before;
+    ngx_http_lrt_srv_conf_t   **lscfp;
+
+    if (ngx_test_config) {
+        return NGX_OK;
+    }
+
+    lmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_lrt_upstream_module);
+
+    before = NULL;
+
+    if (cycle->old_cycle && cycle->old_cycle->conf_ctx) {
+        before = ngx_http_cycle_get_module_main_conf(cycle->old_cycle,
+                                               ngx_http_lrt_upstream_module);
+    }
+
+    if (lmcf && lmcf->registry) {
+
+        lmcf->generation = lrt_add(&lmcf->registry->generation, 1) + 1;
+
+        lscfp = lmcf->groups.elts;
+
+        for (i = 0; i < lmcf->groups.nelts; i++) {
+            lscfp[i]->conf.number = lmcf->generation;
+            ngx_http_lrt_reload_group(cycle, lscfp[i]);
+        }
+    }
+
+    if (before) {
+        ngx_http_lrt_take_over(cycle, before);
+    }
+
+    return NGX_OK;
+}
+
+
+/* a worker's part, whenever its timer runs */
+
+void
+ngx_http_lrt_merge_pending(ngx_http_lrt_main_conf_t *lmcf)
+{
+    ngx_uint_t                  i;
+    ngx_http_lrt_srv_conf_t   **lscfp;
+
+    lscfp = lmcf->groups.elts;
+
+    for (i = 0; i < lmcf->groups.nelts; i++) {
+
+        if (lscfp[i]->table.head == NULL
+            || lrt_load(&lscfp[i]->table.head->merged)
+               >= lscfp[i]->conf.number
+            || !ngx_http_lrt_trylock(lscfp[i]))
+        {
+            continue;
+        }
+
+        ngx_http_lrt_reload_merge(lscfp[i], ngx_cycle->log);
+        ngx_http_lrt_unlock(lscfp[i]);
+    }
+}
+
+
+static void
+ngx_http_lrt_reload_group(ngx_cycle_t *cycle, ngx_http_lrt_srv_conf_t *lscf)
+{
+    ngx_slab_pool_t  *shpool;
+
+    ngx_http_lrt_reload_move(cycle, lscf);
+
+    shpool = (ngx_slab_pool_t *) lscf->shm_zone->shm.addr;
+
+    if (!ngx_http_lrt_master_lock(shpool)) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "table of upstream \"%V\" is locked, "
+                      "workers will merge the new configuration",
+                      &lscf->upstream->host);
+        return;
+    }
+
+    ngx_http_lrt_reload_merge(lscf, cycle->log);
+    ngx_http_lrt_unlock(lscf);
+}
+
+
+/* a zone of another size is a new one: what the old one knows moves there */
+
+static void
+ngx_http_lrt_reload_move(ngx_cycle_t *cycle, ngx_http_lrt_srv_conf_t *lscf)
+{
+    size_t                    size;
+    ngx_uint_t                locked;
+    lrt_table_t               before;
+    ngx_slab_pool_t          *shpool, *old;
+
+    shpool = (ngx_slab_pool_t *) lscf->shm_zone->shm.addr;
+
+    old = ngx_http_lrt_zone_find(cycle->old_cycle, &lscf->shm_zone->shm.name,
+                                 &size);
+
+    if (old == NULL
+        || old == shpool
+        || lrt_table_attach(&before, old->data, size) != LRT_OK)
+    {
+        return;
+    }
+
+    locked = ngx_http_lrt_master_lock(old);
+
+    if (lrt_change_move(&lscf->table, &before) != LRT_OK) {
+        ngx_log_error(NGX_LOG_ERR, cycle->log, 0,
+                      "upstream \"%V\" got too many servers while its zone "
+                      "was replaced, it starts as configured",
+                      &lscf->upstream->host);
+    }
+
+    if (locked) {
+        ngx_shmtx_unlock(&old->mutex);
+    }
+}
+
+
+/* the lock is held */
+
+static void
+ngx_http_lrt_reload_merge(ngx_http_lrt_srv_conf_t *lscf, ngx_log_t *log)
+{
+    lrt_rc_t       rc;
+    lrt_change_t  *changes;
+
+    changes = ngx_alloc(lrt_merge_max(&lscf->table, &lscf->conf)
+                        * sizeof(lrt_change_t), log);
+    if (changes == NULL) {
+        return;
+    }
+
+    rc = lrt_merge(&lscf->table, &lscf->conf, changes,
+                   ngx_http_lrt_now() / 1000);
+
+    ngx_free(changes);
+
+    switch (rc) {
+
+    case LRT_OK:
+        break;
+
+    case LRT_BUSY:
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "new servers of upstream \"%V\" wait until requests "
+                      "have left old ones: zone \"%V\" has no more room",
+                      &lscf->upstream->host, &lscf->zone_name);
+        break;
+
+    default:
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "configuration of upstream \"%V\" could not be merged: "
+                      "%d", &lscf->upstream->host, rc);
+        break;
+    }
+}
