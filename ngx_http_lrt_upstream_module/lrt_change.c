@@ -57,6 +57,7 @@ static const struct {
     lrt_field(LRT_F_SLOW_START, slow_start),
     lrt_field(LRT_F_DOWN, down),
     lrt_field(LRT_F_DRAIN, drain),
+    lrt_field(LRT_F_TWINS, twins),
 
 #undef lrt_field
 };
@@ -646,6 +647,7 @@ lrt_draft_tier(lrt_draft_t *d, lrt_tier_e tier)
     guide = d->table->guide[d->number] + lt->first;
 
     lt->active = 0;
+    lt->tries = 0;
 
     for (i = 0; i < lt->n; i++) {
         params = &d->entry[order[i]].params;
@@ -656,6 +658,7 @@ lrt_draft_tier(lrt_draft_t *d, lrt_tier_e tier)
         } else {
             reach[i] = params->weight;
             lt->active++;
+            lt->tries += 1 + params->twins;
         }
     }
 

@@ -201,7 +201,7 @@ lrt_validate_entries(const lrt_table_t *t, uint64_t generation)
 static const char *
 lrt_validate_tier(const lrt_table_t *t, uint64_t generation, lrt_tier_e tier)
 {
-    uint32_t             i, slot, active;
+    uint32_t             i, slot, active, tries;
     uint64_t             ident;
     const uint32_t      *order;
     const lrt_tier_t    *lt;
@@ -211,6 +211,7 @@ lrt_validate_tier(const lrt_table_t *t, uint64_t generation, lrt_tier_e tier)
     order = t->order[generation & 1] + lt->first;
 
     active = 0;
+    tries = 0;
     ident = 0;
 
     if (lt->first > t->capacity || lt->n > t->capacity - lt->first) {
@@ -235,10 +236,14 @@ lrt_validate_tier(const lrt_table_t *t, uint64_t generation, lrt_tier_e tier)
         }
 
         ident = entry->ident;
-        active += !entry->params.down && !entry->params.drain;
+
+        if (!entry->params.down && !entry->params.drain) {
+            active++;
+            tries += 1 + entry->params.twins;
+        }
     }
 
-    if (active != lt->active) {
+    if (active != lt->active || tries != lt->tries) {
         return "number of active servers";
     }
 

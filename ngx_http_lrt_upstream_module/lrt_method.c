@@ -85,17 +85,18 @@ lrt_view_open(const lrt_view_t *view, uint32_t slot)
 unsigned
 lrt_view_tried(const lrt_view_t *view, uint32_t slot)
 {
-    uint32_t  i;
+    uint32_t            i, n;
+    const lrt_entry_t  *entry;
+
+    entry = &view->entry[slot];
+    n = 0;
 
     for (i = 0; i < view->ntried; i++) {
-        if (view->tried[i].slot == slot
-            && view->tried[i].ident == view->entry[slot].ident)
-        {
-            return 1;
-        }
+        n += (view->tried[i].slot == slot
+              && view->tried[i].ident == entry->ident);
     }
 
-    return 0;
+    return n > entry->params.twins;
 }
 
 

@@ -81,6 +81,9 @@ uint32_t lrt_method_find(const char *name, size_t len);
 unsigned lrt_usable(const lrt_entry_t *entry, const lrt_hot_t *hot,
     unsigned lone, uint64_t now);
 unsigned lrt_view_open(const lrt_view_t *view, uint32_t slot);
+
+/* it was tried as often as it is listed */
+
 unsigned lrt_view_tried(const lrt_view_t *view, uint32_t slot);
 
 /*

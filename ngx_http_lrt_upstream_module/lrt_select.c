@@ -120,8 +120,8 @@ lrt_tries(const lrt_table_t *t)
 
     side = lrt_table_side(t, lrt_table_generation(t));
 
-    return lrt_load(&side->tier[LRT_PRIMARY].active)
-           + lrt_load(&side->tier[LRT_BACKUP].active);
+    return lrt_load(&side->tier[LRT_PRIMARY].tries)
+           + lrt_load(&side->tier[LRT_BACKUP].tries);
 }
 
 

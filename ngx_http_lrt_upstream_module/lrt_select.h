@@ -55,7 +55,7 @@ lrt_rc_t lrt_select(lrt_table_t *t, const lrt_owner_t *owner,
 lrt_ended_e lrt_release(lrt_table_t *t, const lrt_pick_t *pick,
     lrt_ended_e how, const lrt_outcome_t *out, uint64_t now);
 
-/* attempts that a new request may make: servers neither down nor draining */
+/* attempts that a new request may make, as stock nginx counts them */
 
 uint32_t lrt_tries(const lrt_table_t *t);
 

@@ -88,9 +88,10 @@ typedef struct {
     uint32_t             first;
     uint32_t             n;
     uint32_t             active;         /* neither down nor draining */
-    uint32_t             stride;
+    uint32_t             tries;          /* that a request may make of them */
     uint64_t             total;
-    uint64_t             lone;           /* never shut out by max_fails */
+    uint32_t             stride;
+    uint32_t             lone;           /* never shut out by max_fails */
 } lrt_tier_t;
 
 

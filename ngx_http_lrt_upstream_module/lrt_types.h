@@ -64,7 +64,7 @@ typedef struct {
     uint8_t              backup;         /* part of the identity */
     uint8_t              down;
     uint8_t              drain;
-    uint8_t              reserved;
+    uint8_t              twins;          /* listed so often more: more tries */
     uint64_t             fail_timeout;
     uint64_t             slow_start;
 } lrt_params_t;
@@ -79,7 +79,8 @@ typedef struct {
 #define LRT_F_SLOW_START     0x10
 #define LRT_F_DOWN           0x20
 #define LRT_F_DRAIN          0x40
-#define LRT_F_ALL            0x7f
+#define LRT_F_TWINS          0x80
+#define LRT_F_ALL            0xff
 
 
 /*
@@ -97,7 +98,10 @@ typedef struct {
 } lrt_server_t;
 
 
-/* what a request has tried before; a slot alone may have a new owner */
+/*
+ * What a request has tried before, once for each try; a slot alone may have a
+ * new owner.
+ */
 
 typedef struct {
     uint64_t             ident;

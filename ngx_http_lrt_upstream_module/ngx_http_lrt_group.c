@@ -290,7 +290,8 @@ ngx_http_lrt_group_twice(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
     name.len = first->name.len;
     name.data = (u_char *) first->name.data;
 
-    fields = lrt_params_diff(a, b) & ~(LRT_F_WEIGHT|LRT_F_MAX_CONNS);
+    fields = lrt_params_diff(a, b)
+             & ~(LRT_F_WEIGHT|LRT_F_MAX_CONNS|LRT_F_TWINS);
 
     if (fields) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -317,6 +318,7 @@ ngx_http_lrt_group_twice(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
     }
 
     a->weight += b->weight;
+    a->twins += (a->twins < UINT8_MAX);
 
     /* 0 is no limit */
 
