@@ -16,8 +16,9 @@ static void lrt_ledger_settle(lrt_hot_t *hot, uint32_t sum);
 int32_t
 lrt_ledger_enter(lrt_table_t *t, const lrt_owner_t *owner, uint32_t slot)
 {
+    unsigned   own;
     uint32_t   used;
-    uint64_t  *cell, old;
+    uint64_t  *cell, old, next;
 
     used = lrt_load(&t->head->rows_used);
 
@@ -30,27 +31,15 @@ lrt_ledger_enter(lrt_table_t *t, const lrt_owner_t *owner, uint32_t slot)
     cell = lrt_table_cell(t, owner->row, slot);
     old = lrt_load(cell);
 
-    if (owner->serial == LRT_SERIAL_SHARED) {
-        (void) lrt_add(cell, 1);
+    /* what a dead owner of the row left may be zapped at the same time */
 
-    } else if (lrt_cell_serial(old) == owner->serial) {
+    do {
+        own = (lrt_cell_serial(old) == owner->serial);
+        next = own ? old + 1 : lrt_cell(owner->serial, 1);
+    } while (!lrt_cas(cell, old, next));
 
-        /* nobody but us writes a cell with our serial */
-
-        lrt_store(cell, old + 1);
-
-    } else {
-
-        /* left by a dead owner of the row; somebody may be zapping it */
-
-        while (!lrt_cas(cell, old, lrt_cell(owner->serial, 1))) {
-            /* "old" was reloaded */
-        }
-
-        if (lrt_cell_count(old)) {
-            (void) lrt_sub(&t->hot[slot].inflight,
-                           (int32_t) lrt_cell_count(old));
-        }
+    if (!own && lrt_cell_count(old)) {
+        (void) lrt_sub(&t->hot[slot].inflight, (int32_t) lrt_cell_count(old));
     }
 
     lrt_point(LRT_POINT_COUNT_IN_CELL);
@@ -69,16 +58,10 @@ lrt_ledger_leave(lrt_table_t *t, const lrt_owner_t *owner, uint32_t slot)
     lrt_point(LRT_POINT_COUNT_OUT_TOTAL);
 
     cell = lrt_table_cell(t, owner->row, slot);
-
-    if (owner->serial == LRT_SERIAL_SHARED) {
-        (void) lrt_sub(cell, 1);
-        return;
-    }
-
     old = lrt_load(cell);
 
     if (lrt_cell_serial(old) == owner->serial && lrt_cell_count(old)) {
-        lrt_store(cell, old - 1);
+        (void) lrt_sub(cell, 1);
     }
 }
 

@@ -7,8 +7,15 @@
 #include "lrt_schedule.h"
 
 
+/* strides to look at, and a largest partial quotient that is good enough */
+
+#define LRT_STRIDES          128
+#define LRT_QUOTIENT         5
+
+
 static uint64_t lrt_gcd(uint64_t a, uint64_t b);
 static uint32_t lrt_schedule_stride(uint64_t total);
+static uint64_t lrt_schedule_quotient(uint64_t total, uint64_t stride);
 static uint64_t lrt_schedule_reduce(uint64_t *weight, uint32_t n);
 
 
@@ -93,8 +100,15 @@ lrt_schedule_at(const lrt_schedule_t *s, uint64_t turn)
 uint64_t
 lrt_schedule_point(uint64_t turn, uint64_t total)
 {
+    uint64_t  part;
+
     if (total > UINT32_MAX) {
-        return turn % total;
+
+        /* the golden ratio of 2^32, and the total in units of that */
+
+        part = (uint32_t) (turn * 2654435769u);
+
+        return (total >> 32) * part + ((total & UINT32_MAX) * part >> 32);
     }
 
     return turn % total * lrt_schedule_stride(total) % total;
@@ -149,33 +163,67 @@ lrt_schedule_reduce(uint64_t *weight, uint32_t n)
 }
 
 
+/*
+ * Distances are even if stride / total has small partial quotients, as the
+ * golden ratio has.  Being near it is not enough: a large quotient makes the
+ * turns nearly periodic, so that for a long time they go to few entries.
+ */
+
 static uint32_t
 lrt_schedule_stride(uint64_t total)
 {
-    uint64_t  low, high;
+    uint32_t  i;
+    uint64_t  golden, stride, best, quotient, least;
 
     /* 0.6180339887 of the total, in 32 bits of fraction */
 
-    low = (total * 2654435769u) >> 32;
-    high = low + 1;
+    golden = (total * 2654435769u) >> 32;
 
-    for ( ;; ) {
+    best = 1;
+    least = UINT64_MAX;
 
-        if (high < total && lrt_gcd(total, high) == 1) {
-            return (uint32_t) high;
+    for (i = 0; i < LRT_STRIDES && least > LRT_QUOTIENT; i++) {
+
+        /* an offset too far below wraps around, and is too large as well */
+
+        stride = (i & 1) ? golden - i / 2 : golden + 1 + i / 2;
+
+        if (stride == 0 || stride >= total) {
+            continue;
         }
 
-        if (low <= 1) {
-            return 1;
-        }
+        quotient = lrt_schedule_quotient(total, stride);
 
-        if (lrt_gcd(total, low) == 1) {
-            return (uint32_t) low;
+        if (quotient < least) {
+            least = quotient;
+            best = stride;
         }
-
-        low--;
-        high++;
     }
+
+    return (uint32_t) best;
+}
+
+
+/* the largest partial quotient, or UINT64_MAX if there is a common divisor */
+
+static uint64_t
+lrt_schedule_quotient(uint64_t total, uint64_t stride)
+{
+    uint64_t  rest, largest;
+
+    largest = 0;
+
+    while (stride) {
+        if (total / stride > largest) {
+            largest = total / stride;
+        }
+
+        rest = total % stride;
+        total = stride;
+        stride = rest;
+    }
+
+    return (total == 1) ? largest : UINT64_MAX;
 }
 
 

@@ -35,6 +35,8 @@ lrt_table_size(uint32_t capacity, uint32_t rows)
 {
     lrt_table_t  t;
 
+    t.head = NULL;
+
     return lrt_table_layout(&t, capacity, rows);
 }
 
@@ -327,9 +329,16 @@ lrt_table_route(const lrt_detail_t *d)
 unsigned
 lrt_table_strings_fit(const lrt_server_t *server)
 {
+    size_t  len;
+
+    len = lrt_table_server_len(server);
+
+    /* each of them first: a sum may overflow */
+
     return server->route.len <= LRT_ROUTE_LEN
-           && server->name.len + lrt_table_server_len(server)
-              + server->route.len <= LRT_STRINGS_LEN;
+           && server->name.len <= LRT_STRINGS_LEN
+           && len <= LRT_STRINGS_LEN
+           && server->name.len + len + server->route.len <= LRT_STRINGS_LEN;
 }
 
 
