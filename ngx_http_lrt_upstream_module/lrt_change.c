@@ -176,6 +176,16 @@ lrt_params_diff(const lrt_params_t *a, const lrt_params_t *b)
 
 
 unsigned
+lrt_policy_valid(const lrt_policy_t *p)
+{
+    return p->method < LRT_METHODS
+           && p->ipv4 <= 32
+           && p->ipv6 <= 128
+           && (p->balance == 0 || p->balance >= 1000);
+}
+
+
+unsigned
 lrt_params_valid(const lrt_params_t *p)
 {
     return p->weight > 0
@@ -244,6 +254,7 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src)
         hot->accessed = src->hot[slot].accessed;
         hot->checked = src->hot[slot].checked;
         hot->estimate = src->hot[slot].estimate;
+        hot->trial = src->hot[slot].trial;
 
         lrt_draft_index(&d, i);
     }
@@ -260,10 +271,16 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src)
         }
     }
 
-    d.side->method = side->method;
+    dst->head->typical = src->head->typical;
+    dst->head->known = src->head->known;
+    dst->head->known_sum = src->head->known_sum;
+    dst->head->spread = src->head->spread;
+
+    d.side->policy = side->policy;
+    d.side->changed = d.generation;
     dst->head->next_ident = src->head->next_ident;
     dst->head->merged = src->head->merged;
-    dst->head->conf_method = src->head->conf_method;
+    dst->head->conf_policy = src->head->conf_policy;
 
     lrt_draft_build(&d);
     lrt_store(&dst->head->generation.value, d.generation);
@@ -335,7 +352,8 @@ lrt_draft_begin(lrt_draft_t *d, lrt_table_t *t, uint64_t generation)
 
     live = &t->head->side[!d->number];
 
-    d->side->method = live->method;
+    d->side->policy = live->policy;
+    d->side->changed = live->changed;
 
     memcpy(d->entry, d->live, t->capacity * sizeof(lrt_entry_t));
     memset(t->index[d->number], 0, t->index_size * sizeof(uint32_t));
@@ -358,13 +376,13 @@ lrt_draft_apply(lrt_draft_t *d, lrt_change_t *c)
     case LRT_ADD:
         return lrt_draft_add(d, c);
 
-    case LRT_SET_METHOD:
+    case LRT_SET_POLICY:
 
-        if (c->method >= LRT_METHODS) {
+        if (!lrt_policy_valid(&c->policy)) {
             return LRT_INVALID;
         }
 
-        d->side->method = c->method;
+        d->side->policy = c->policy;
         return LRT_OK;
 
     default: /* REMOVE, MODIFY, KEEP */
@@ -379,6 +397,7 @@ lrt_draft_apply(lrt_draft_t *d, lrt_change_t *c)
 
     if (c->type == LRT_REMOVE) {
         d->entry[c->slot].ident = 0;
+        d->side->changed = d->generation;
         return LRT_OK;
     }
 
@@ -388,6 +407,11 @@ lrt_draft_apply(lrt_draft_t *d, lrt_change_t *c)
 
         if (!lrt_params_valid(&params)) {
             return LRT_INVALID;
+        }
+
+        if (params.weight != d->entry[c->slot].params.weight) {
+            d->entry[c->slot].since = d->generation;
+            d->side->changed = d->generation;
         }
 
         d->entry[c->slot].params = params;
@@ -441,6 +465,8 @@ lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
     hot->accessed = 0;
     hot->checked = 0;
     hot->estimate = 0;
+    hot->lag = 0;
+    hot->trial = 0;
 
     detail = &t->detail[slot];
     memset(detail, 0, sizeof(lrt_detail_t));
@@ -460,10 +486,12 @@ lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
 
     entry = &d->entry[slot];
     entry->hash = hash;
+    entry->since = d->generation;
     entry->params = c->server.params;
     entry->ident = d->next_ident++;
 
     lrt_draft_index(d, slot);
+    d->side->changed = d->generation;
 
     c->slot = slot;
     c->ident = entry->ident;
@@ -648,6 +676,7 @@ lrt_draft_tier(lrt_draft_t *d, lrt_tier_e tier)
 
     lt->active = 0;
     lt->tries = 0;
+    lt->weight = 0;
 
     for (i = 0; i < lt->n; i++) {
         params = &d->entry[order[i]].params;
@@ -658,6 +687,7 @@ lrt_draft_tier(lrt_draft_t *d, lrt_tier_e tier)
         } else {
             reach[i] = params->weight;
             lt->active++;
+            lt->weight += params->weight;
             lt->tries += 1 + params->twins;
         }
     }
@@ -688,7 +718,7 @@ lrt_draft_tidy(lrt_draft_t *d, lrt_change_set_t *set, uint64_t now)
     for (i = 0; i < set->n; i++) {
         c = &set->change[i];
 
-        if (c->type == LRT_SET_METHOD) {
+        if (c->type == LRT_SET_POLICY) {
             continue;
         }
 

@@ -22,7 +22,7 @@ typedef enum {
     LRT_ADD = 0,
     LRT_REMOVE,
     LRT_MODIFY,
-    LRT_SET_METHOD,
+    LRT_SET_POLICY,
     LRT_KEEP                         /* for "conf" only */
 } lrt_change_e;
 
@@ -34,7 +34,7 @@ typedef struct {
     uint64_t             ident;          /* of REMOVE, MODIFY; set by ADD */
     uint32_t             slot;           /* hint, or LRT_NONE; set by ADD */
     uint32_t             fields;         /* of MODIFY: LRT_F_... */
-    uint32_t             method;
+    lrt_policy_t         policy;         /* of SET_POLICY */
 
     lrt_server_t         server;         /* of ADD; MODIFY: its params */
 
@@ -76,6 +76,7 @@ void lrt_params_copy(lrt_params_t *dst, const lrt_params_t *src,
 uint32_t lrt_params_diff(const lrt_params_t *a, const lrt_params_t *b);
 
 unsigned lrt_params_valid(const lrt_params_t *p);
+unsigned lrt_policy_valid(const lrt_policy_t *p);
 
 /* slots that a commit could give to new servers now */
 

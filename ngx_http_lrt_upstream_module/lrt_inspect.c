@@ -5,7 +5,7 @@
 
 
 #include "lrt_inspect.h"
-#include "lrt_passive.h"
+#include "lrt_rank.h"
 
 #include <string.h>
 
@@ -51,7 +51,7 @@ lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap, lrt_peer_t *peer,
         memset(snap, 0, sizeof(lrt_snapshot_t));
 
         snap->generation = generation;
-        snap->method = side->method;
+        snap->policy = side->policy;
         snap->n = n;
 
         for (i = 0; i < n && i < t->capacity && i < max; i++) {
@@ -328,13 +328,14 @@ lrt_validate_ranks(const lrt_table_t *t, uint64_t generation, uint64_t now)
 {
     uint32_t             slot;
     uint64_t             key, low, want;
+    lrt_score_t          score;
     lrt_tier_e           tier;
     const lrt_side_t    *side;
     const lrt_entry_t   *entry;
     const lrt_method_t  *method;
 
     side = lrt_table_side(t, generation);
-    method = lrt_method(side->method);
+    method = lrt_method(side->policy.method);
 
     if (method->key == NULL) {
         return NULL;
@@ -354,7 +355,9 @@ lrt_validate_ranks(const lrt_table_t *t, uint64_t generation, uint64_t now)
                 && lrt_usable(entry, &t->hot[slot],
                               side->tier[tier].lone != 0, now))
             {
-                want = method->key(&entry->params, &t->hot[slot]);
+                lrt_rank_score(t, &score, &side->policy, &entry->params,
+                               &t->hot[slot], now);
+                want = method->key(&score);
             }
 
             if (key != want) {
@@ -390,7 +393,7 @@ lrt_table_dump(const lrt_table_t *t, char *p, char *last)
 
     generation = lrt_table_generation(t);
     side = lrt_table_side(t, generation);
-    method = lrt_method(side->method)->name;
+    method = lrt_method(side->policy.method)->name;
 
     p = lrt_dump_num(p, last, "generation=", generation);
     p = lrt_dump_str(p, last, " method=", 8);

@@ -26,7 +26,7 @@ typedef struct {
 
 typedef struct {
     uint64_t             generation;
-    uint32_t             method;
+    lrt_policy_t         policy;
     uint32_t             n;              /* servers in the group */
     uint32_t             copied;         /* those that "peer" had room for */
     uint32_t             zombies;        /* removed, but still held */

@@ -10,7 +10,8 @@
 
 static uint32_t lrt_ledger_sum(lrt_table_t *t, const lrt_registry_t *reg,
     uint32_t slot);
-static void lrt_ledger_settle(lrt_hot_t *hot, uint32_t sum);
+static unsigned lrt_ledger_drifted(int32_t drift, int32_t *last,
+    uint32_t *seen);
 
 
 int32_t
@@ -44,6 +45,8 @@ lrt_ledger_enter(lrt_table_t *t, const lrt_owner_t *owner, uint32_t slot)
 
     lrt_point(LRT_POINT_COUNT_IN_CELL);
 
+    (void) lrt_add(&t->head->held.value, 1);
+
     return lrt_add(&t->hot[slot].inflight, 1);
 }
 
@@ -54,6 +57,7 @@ lrt_ledger_leave(lrt_table_t *t, const lrt_owner_t *owner, uint32_t slot)
     uint64_t  *cell, old;
 
     (void) lrt_sub(&t->hot[slot].inflight, 1);
+    (void) lrt_sub(&t->head->held.value, 1);
 
     lrt_point(LRT_POINT_COUNT_OUT_TOTAL);
 
@@ -92,18 +96,39 @@ lrt_ledger_idle(const lrt_table_t *t, uint32_t slot)
 void
 lrt_ledger_audit(lrt_table_t *t, const lrt_registry_t *reg, uint64_t now)
 {
-    uint32_t  slot;
-    uint64_t  last;
+    int32_t      drift, held;
+    uint32_t     slot;
+    uint64_t     last;
+    lrt_hot_t   *hot;
+    lrt_head_t  *head;
 
-    last = lrt_load(&t->head->audited);
+    head = t->head;
+    last = lrt_load(&head->audited);
 
-    if (now < last + LRT_AUDIT_PERIOD || !lrt_cas(&t->head->audited, last, now))
+    if (now < last + LRT_AUDIT_PERIOD || !lrt_cas(&head->audited, last, now))
     {
         return;
     }
 
+    held = 0;
+
     for (slot = 0; slot < t->capacity; slot++) {
-        lrt_ledger_settle(&t->hot[slot], lrt_ledger_sum(t, reg, slot));
+        hot = &t->hot[slot];
+
+        drift = lrt_load(&hot->inflight)
+                - (int32_t) lrt_ledger_sum(t, reg, slot);
+
+        if (lrt_ledger_drifted(drift, &hot->drift, &hot->drift_seen)) {
+            (void) lrt_sub(&hot->inflight, drift);
+        }
+
+        held += lrt_load(&hot->inflight);
+    }
+
+    drift = (int32_t) lrt_load(&head->held.value) - held;
+
+    if (lrt_ledger_drifted(drift, &head->held_drift, &head->held_seen)) {
+        (void) lrt_sub(&head->held.value, (uint64_t) (int64_t) drift);
     }
 
     lrt_rank_refresh(t, now);
@@ -171,31 +196,28 @@ lrt_ledger_sum(lrt_table_t *t, const lrt_registry_t *reg, uint32_t slot)
  * is in the table, since auditors die too.
  */
 
-static void
-lrt_ledger_settle(lrt_hot_t *hot, uint32_t sum)
+static unsigned
+lrt_ledger_drifted(int32_t drift, int32_t *last, uint32_t *seen)
 {
-    int32_t  drift;
-
-    drift = lrt_load(&hot->inflight) - (int32_t) sum;
-
     if (drift == 0) {
-        if (hot->drift_seen) {
-            hot->drift_seen = 0;
+        if (*seen) {
+            *seen = 0;
         }
 
-        return;
+        return 0;
     }
 
-    if (hot->drift_seen == 0 || hot->drift != drift) {
-        hot->drift = drift;
-        hot->drift_seen = 1;
-        return;
+    if (*seen == 0 || *last != drift) {
+        *last = drift;
+        *seen = 1;
+        return 0;
     }
 
-    if (++hot->drift_seen < LRT_AUDIT_TICKS) {
-        return;
+    if (++*seen < LRT_AUDIT_TICKS) {
+        return 0;
     }
 
-    hot->drift_seen = 0;
-    (void) lrt_sub(&hot->inflight, drift);
+    *seen = 0;
+
+    return 1;
 }

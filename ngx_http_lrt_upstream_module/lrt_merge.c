@@ -96,8 +96,10 @@ lrt_merge(lrt_table_t *t, const lrt_conf_t *conf, lrt_change_t *changes,
     set.change = changes;
     set.from_conf = 1;
 
-    if (t->head->conf_method != conf->method) {
-        lrt_merge_push(&set, LRT_SET_METHOD)->method = conf->method;
+    if (memcmp(&t->head->conf_policy, &conf->policy, sizeof(lrt_policy_t))
+        != 0)
+    {
+        lrt_merge_push(&set, LRT_SET_POLICY)->policy = conf->policy;
     }
 
     lrt_merge_removed(t, conf, &set);
@@ -247,7 +249,7 @@ lrt_merge_done(lrt_table_t *t, const lrt_conf_t *conf)
         lrt_gone_drop(t, &t->gone[i]);
     }
 
-    t->head->conf_method = conf->method;
+    t->head->conf_policy = conf->policy;
     lrt_store(&t->head->merged, conf->number);
 }
 

@@ -18,7 +18,7 @@
 typedef struct {
     const lrt_server_t  *server;         /* no address twice in a tier */
     uint32_t             n;
-    uint32_t             method;
+    lrt_policy_t         policy;
     uint64_t             number;         /* of the configuration, from 1 */
 
     /* memory for lrt_merge_index(): a power of two, at least 2 n */

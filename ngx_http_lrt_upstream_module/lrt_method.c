@@ -15,6 +15,20 @@
 #define LRT_DRAWS            16
 
 
+/* a walk over servers that chooses one by its share of all that fit */
+
+typedef struct {
+    const uint64_t      *low;            /* or NULL: see lrt_view_scan() */
+    lrt_accept_pt        accept;
+    uint64_t             key;
+    lrt_share_pt         share;
+} lrt_walk_t;
+
+
+static unsigned lrt_view_any(const lrt_view_t *view, uint32_t slot,
+    uint64_t key);
+static uint64_t lrt_view_weight(const lrt_view_t *view, uint32_t slot);
+static uint32_t lrt_view_walk(const lrt_view_t *view, const lrt_walk_t *walk);
 static uint64_t lrt_view_turn(const lrt_view_t *view, lrt_cursor_e cursor);
 
 
@@ -125,21 +139,64 @@ lrt_view_draw(const lrt_view_t *view, lrt_accept_pt accept, uint64_t key)
 }
 
 
-/*
- * Two passes without memory: the weight of all that fit, and then the one on
- * which the turn falls.  What fits may change in between; then the last one
- * that fitted is taken.
- */
-
 uint32_t
 lrt_view_scan(const lrt_view_t *view, const uint64_t *low,
     lrt_accept_pt accept, uint64_t key)
 {
-    uint32_t  slot, end, found, pass;
-    uint64_t  total, point, seen;
+    lrt_walk_t  walk;
 
-    total = 0;
-    point = 0;
+    walk.low = low;
+    walk.accept = accept;
+    walk.key = key;
+    walk.share = lrt_view_weight;
+
+    return lrt_view_walk(view, &walk);
+}
+
+
+uint32_t
+lrt_view_share(const lrt_view_t *view, lrt_share_pt share)
+{
+    lrt_walk_t  walk;
+
+    walk.low = NULL;
+    walk.accept = lrt_view_any;
+    walk.key = 0;
+    walk.share = share;
+
+    return lrt_view_walk(view, &walk);
+}
+
+
+static unsigned
+lrt_view_any(const lrt_view_t *view, uint32_t slot, uint64_t key)
+{
+    (void) key;
+
+    return lrt_view_open(view, slot);
+}
+
+
+static uint64_t
+lrt_view_weight(const lrt_view_t *view, uint32_t slot)
+{
+    return view->entry[slot].params.weight;
+}
+
+
+/*
+ * Two passes without memory: the shares of all that fit, and then the one on
+ * which the turn falls.  What fits may change in between; then the last one
+ * that fitted is taken.
+ */
+
+static uint32_t
+lrt_view_walk(const lrt_view_t *view, const lrt_walk_t *walk)
+{
+    uint32_t  slot, end, found, pass;
+    uint64_t  point, seen;
+
+    point = UINT64_MAX;
     found = LRT_NONE;
 
     for (pass = 0; pass < 2; pass++) {
@@ -151,35 +208,33 @@ lrt_view_scan(const lrt_view_t *view, const uint64_t *low,
             end = slot + LRT_BLOCK - slot % LRT_BLOCK;
             end = (end < view->top) ? end : view->top;
 
-            if (low && lrt_load(&low[slot / LRT_BLOCK]) != key) {
+            if (walk->low
+                && lrt_load(&walk->low[slot / LRT_BLOCK]) != walk->key)
+            {
                 continue;
             }
 
             for ( /* void */ ; slot < end; slot++) {
 
-                if (!accept(view, slot, key)) {
+                if (!walk->accept(view, slot, walk->key)) {
                     continue;
                 }
 
                 found = slot;
-                seen += view->entry[slot].params.weight;
+                seen += walk->share(view, slot);
 
-                if (pass && seen > point) {
+                if (seen > point) {
                     return slot;
                 }
             }
         }
 
-        if (pass == 0) {
-            total = seen;
-
-            if (total == 0) {
-                return LRT_NONE;
-            }
-
-            point = lrt_schedule_point(lrt_view_turn(view, LRT_CURSOR_SPARSE),
-                                       total);
+        if (seen == 0) {
+            return found;
         }
+
+        point = lrt_schedule_point(lrt_view_turn(view, LRT_CURSOR_SPARSE),
+                                   seen);
     }
 
     return found;

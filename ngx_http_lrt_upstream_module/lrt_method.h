@@ -16,10 +16,34 @@
 
 /* one tier of one generation, as a request sees it */
 
+/* who asks, for methods that bind clients to servers */
+
+typedef struct {
+    const uint8_t       *data;               /* in network order if an address */
+    uint32_t             len;                /* 0: nobody can tell */
+    uint32_t             bits;               /* that count */
+} lrt_client_t;
+
+
+/* memory of a process for such a method; freed and forgotten at will */
+
+typedef struct {
+    uint64_t             seen;               /* generation */
+    uint32_t             point;
+    uint32_t             slot;
+} lrt_owned_t;
+
+
 typedef struct {
     lrt_table_t         *table;
     uint64_t             generation;
     uint64_t             now;                /* ms */
+    const lrt_policy_t  *policy;
+    uint64_t             changed;            /* see lrt_side_t */
+    uint64_t             weight;             /* of all that are active */
+    const lrt_client_t  *client;
+    lrt_owned_t         *owned;              /* [owned_mask + 1], or NULL */
+    uint32_t             owned_mask;
     const lrt_entry_t   *entry;              /* by slot */
     const uint32_t      *order;              /* slots, by turn */
     lrt_schedule_t       schedule;
@@ -31,17 +55,43 @@ typedef struct {
 } lrt_view_t;
 
 
+/* what the rank of a server is made of */
+
+typedef struct {
+    const lrt_policy_t  *policy;
+    const lrt_params_t  *params;
+    const lrt_hot_t     *hot;
+    uint32_t             typical;            /* see lrt_estimate.h */
+    uint64_t             spread;
+    uint64_t             now;                /* ms */
+} lrt_score_t;
+
+
+/* parameters that a directive may or must have */
+
+#define LRT_TAKES_TIME       0x01            /* header|last_byte, required */
+#define LRT_TAKES_INFLIGHT   0x02
+#define LRT_TAKES_CLIENT     0x04            /* key, ipv4, ipv6 */
+#define LRT_TAKES_BALANCE    0x08
+#define LRT_NO_BACKUP        0x10            /* "server" takes none */
+
+
 typedef struct {
     const char          *name;
+    uint32_t             takes;
 
     /*
      * The rank of a server that may take requests, below LRT_KEY_NEVER: less
-     * is better.  Computed anew whenever requests or parameters of the server
-     * change, so it may use nothing else.  NULL: no ranks are kept.
+     * is better.  Computed anew whenever requests, estimate or parameters of
+     * the server change, and for all servers in each audit.  NULL: no ranks
+     * are kept.
      */
 
-    uint64_t           (*key)(const lrt_params_t *params,
-                              const lrt_hot_t *hot);
+    uint64_t           (*key)(const lrt_score_t *score);
+
+    /* when the rank will change by itself, or UINT64_MAX; may be NULL */
+
+    uint64_t           (*due)(const lrt_score_t *score);
 
     /*
      * The slot of a server that lrt_view_open() accepts, or LRT_NONE.  What
@@ -49,6 +99,13 @@ typedef struct {
      */
 
     uint32_t           (*pick)(const lrt_view_t *view);
+
+    /*
+     * The same for requests that will not be counted, as those which are
+     * only told where to go: no server may be the best for all of them.
+     */
+
+    uint32_t           (*point)(const lrt_view_t *view);
 } lrt_method_t;
 
 
@@ -67,6 +124,10 @@ typedef enum {
 
 
 const lrt_method_t *lrt_method(uint32_t number);
+
+/* the plain weighted order, for methods that have none of their own */
+
+uint32_t lrt_round_robin_pick(const lrt_view_t *view);
 
 /* number of a method by its name, or LRT_METHODS */
 
@@ -104,6 +165,12 @@ uint32_t lrt_view_draw(const lrt_view_t *view, lrt_accept_pt accept,
 
 uint32_t lrt_view_scan(const lrt_view_t *view, const uint64_t *low,
     lrt_accept_pt accept, uint64_t key);
+
+/* a share for each server that is not its weight */
+
+typedef uint64_t (*lrt_share_pt)(const lrt_view_t *view, uint32_t slot);
+
+uint32_t lrt_view_share(const lrt_view_t *view, lrt_share_pt share);
 
 
 #endif /* _LRT_METHOD_H_INCLUDED_ */

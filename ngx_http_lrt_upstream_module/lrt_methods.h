@@ -12,3 +12,5 @@
 
 LRT_METHOD(round_robin_ext, lrt_round_robin)
 LRT_METHOD(least_conn_ext, lrt_least_conn)
+LRT_METHOD(least_time, lrt_least_time)
+LRT_METHOD(iphash_ext, lrt_iphash)

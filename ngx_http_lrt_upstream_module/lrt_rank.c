@@ -5,12 +5,30 @@
 
 
 #include "lrt_rank.h"
+#include "lrt_estimate.h"
 #include "lrt_passive.h"
 
 
+/* a pick that finds less than the ranks promised has them computed anew */
+
+#define LRT_RANK_TRIES       3
+
+/* what is typical of the group changed so much that all ranks do, too */
+
+#define LRT_TYPICAL_STEP     (LRT_LOG_ONE / 8)
+
+
+static uint64_t lrt_rank_best(const lrt_view_t *view, uint32_t *blocks);
+static uint32_t lrt_rank_among(const lrt_view_t *view, uint64_t best,
+    uint32_t blocks);
+static unsigned lrt_rank_accept(const lrt_view_t *view, uint32_t slot,
+    uint64_t key);
 static const lrt_method_t *lrt_rank_method(const lrt_table_t *t);
 static uint64_t lrt_rank_key(const lrt_table_t *t, uint32_t slot,
     lrt_tier_e tier, uint64_t now);
+static void lrt_rank_typical(lrt_table_t *t);
+static uint64_t lrt_rank_due(const lrt_table_t *t, const lrt_entry_t *entry,
+    const lrt_hot_t *hot, uint64_t now);
 static unsigned lrt_rank_set_key(lrt_table_t *t, uint32_t slot,
     lrt_tier_e tier, uint64_t now);
 static void lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier);
@@ -49,6 +67,8 @@ lrt_rank_refresh(lrt_table_t *t, uint64_t now)
         return;
     }
 
+    lrt_rank_typical(t);
+
     next = UINT64_MAX;
     generation = lrt_table_generation(t);
     entry = lrt_table_entries(t, generation);
@@ -60,9 +80,9 @@ lrt_rank_refresh(lrt_table_t *t, uint64_t now)
         }
 
         if (entry[slot].ident) {
-            until = lrt_passive_until(&entry[slot].params, &t->hot[slot]);
+            until = lrt_rank_due(t, &entry[slot], &t->hot[slot], now);
 
-            if (until > now && until < next) {
+            if (until < next) {
                 next = until;
             }
         }
@@ -75,6 +95,26 @@ lrt_rank_refresh(lrt_table_t *t, uint64_t now)
     }
 
     lrt_rank_wake_at(t, next);
+}
+
+
+void
+lrt_rank_learned(lrt_table_t *t, uint64_t before, uint64_t after, uint64_t now)
+{
+    uint64_t  n, sum, typical, old;
+
+    n = lrt_add(&t->head->known.value, (before == 0)) + (before == 0);
+
+    sum = lrt_estimate_log(after);
+    sum -= before ? lrt_estimate_log(before) : 0;
+    sum += lrt_add(&t->head->known_sum.value, sum);
+
+    typical = n ? sum / n : 0;
+    old = lrt_load(&t->head->typical.value);
+
+    if (typical + LRT_TYPICAL_STEP < old || typical > old + LRT_TYPICAL_STEP) {
+        lrt_rank_refresh(t, now);
+    }
 }
 
 
@@ -110,7 +150,12 @@ lrt_rank_wake_at(lrt_table_t *t, uint64_t when)
 }
 
 
-uint64_t
+/*
+ * The best key of the tier among servers that this request has not tried, and
+ * how many blocks hold it.
+ */
+
+static uint64_t
 lrt_rank_best(const lrt_view_t *view, uint32_t *blocks)
 {
     uint32_t         block, n;
@@ -147,10 +192,74 @@ lrt_rank_best(const lrt_view_t *view, uint32_t *blocks)
 }
 
 
+uint32_t
+lrt_rank_pick(const lrt_view_t *view)
+{
+    uint32_t  i, slot, blocks;
+    uint64_t  best;
+
+    for (i = 0; i < LRT_RANK_TRIES; i++) {
+
+        best = lrt_rank_best(view, &blocks);
+
+        if (best == LRT_KEY_NEVER) {
+            break;
+        }
+
+        slot = lrt_rank_among(view, best, blocks);
+
+        if (slot != LRT_NONE) {
+            return slot;
+        }
+
+        /*
+         * The rank was good and the server is not: another request was
+         * faster, or a worker died before it could tell.
+         */
+
+        lrt_rank_refresh(view->table, view->now);
+    }
+
+    return LRT_NONE;
+}
+
+
+static uint32_t
+lrt_rank_among(const lrt_view_t *view, uint64_t best, uint32_t blocks)
+{
+    uint32_t         slot;
+    const uint64_t  *low;
+
+    /* turns are worth drawing only if a good part of all servers is equal */
+
+    if (blocks > lrt_blocks(view->top) / 8) {
+        slot = lrt_view_draw(view, lrt_rank_accept, best);
+
+        if (slot != LRT_NONE) {
+            return slot;
+        }
+    }
+
+    /* a block's minimum may be that of a server which was tried */
+
+    low = view->ntried ? NULL : view->table->low[view->tier];
+
+    return lrt_view_scan(view, low, lrt_rank_accept, best);
+}
+
+
+static unsigned
+lrt_rank_accept(const lrt_view_t *view, uint32_t slot, uint64_t key)
+{
+    return lrt_load(&view->table->key[view->tier][slot]) == key
+           && lrt_view_open(view, slot);
+}
+
+
 static const lrt_method_t *
 lrt_rank_method(const lrt_table_t *t)
 {
-    return lrt_method(lrt_table_side(t, lrt_table_generation(t))->method);
+    return lrt_method(lrt_table_side(t, lrt_table_generation(t))->policy.method);
 }
 
 
@@ -159,6 +268,7 @@ lrt_rank_key(const lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
     uint64_t now)
 {
     uint64_t             generation;
+    lrt_score_t          score;
     lrt_entry_t          entry;
     const lrt_hot_t     *hot;
     const lrt_side_t    *side;
@@ -171,7 +281,7 @@ lrt_rank_key(const lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
     /* a copy: a writer two generations ahead may be clearing the entry */
 
     entry = lrt_table_entries(t, generation)[slot];
-    method = lrt_method(lrt_load(&side->method));
+    method = lrt_method(lrt_load(&side->policy.method));
 
     if (method->key == NULL
         || entry.params.weight == 0
@@ -181,7 +291,79 @@ lrt_rank_key(const lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
         return LRT_KEY_NEVER;
     }
 
-    return method->key(&entry.params, hot);
+    lrt_rank_score(t, &score, &side->policy, &entry.params, hot, now);
+
+    return method->key(&score);
+}
+
+
+/* the mean of what is known of the servers */
+
+static void
+lrt_rank_typical(lrt_table_t *t)
+{
+    uint32_t            slot, n;
+    uint64_t            sum, word;
+    const lrt_entry_t  *entry;
+
+    n = 0;
+    sum = 0;
+    entry = lrt_table_entries(t, lrt_table_generation(t));
+
+    for (slot = 0; slot < t->capacity; slot++) {
+        word = lrt_load(&t->hot[slot].estimate);
+
+        if (entry[slot].ident && word) {
+            sum += lrt_estimate_log(word);
+            n++;
+        }
+    }
+
+    lrt_store(&t->head->known.value, n);
+    lrt_store(&t->head->known_sum.value, sum);
+    lrt_store(&t->head->typical.value, n ? sum / n : 0);
+}
+
+
+/* when the server may be asked again, or have another rank */
+
+static uint64_t
+lrt_rank_due(const lrt_table_t *t, const lrt_entry_t *entry,
+    const lrt_hot_t *hot, uint64_t now)
+{
+    uint64_t              due, until;
+    lrt_score_t           score;
+    const lrt_side_t     *side;
+    const lrt_method_t   *method;
+
+    side = lrt_table_side(t, lrt_table_generation(t));
+    method = lrt_method(lrt_load(&side->policy.method));
+
+    until = lrt_passive_until(&entry->params, hot);
+    until = (until > now) ? until : UINT64_MAX;
+
+    if (method->due == NULL) {
+        return until;
+    }
+
+    lrt_rank_score(t, &score, &side->policy, &entry->params, hot, now);
+    due = method->due(&score);
+
+    return (due < until) ? due : until;
+}
+
+
+void
+lrt_rank_score(const lrt_table_t *t, lrt_score_t *score,
+    const lrt_policy_t *policy, const lrt_params_t *params,
+    const lrt_hot_t *hot, uint64_t now)
+{
+    score->policy = policy;
+    score->params = params;
+    score->hot = hot;
+    score->typical = (uint32_t) lrt_load(&t->head->typical.value);
+    score->spread = lrt_load(&t->head->spread.value);
+    score->now = now;
 }
 
 

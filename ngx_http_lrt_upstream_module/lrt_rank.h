@@ -28,14 +28,25 @@ void lrt_rank_touch(lrt_table_t *t, uint32_t slot, uint64_t now);
 
 void lrt_rank_refresh(lrt_table_t *t, uint64_t now);
 
+/* the estimate of a server changed, and so what is typical of the group */
+
+void lrt_rank_learned(lrt_table_t *t, uint64_t before, uint64_t after,
+    uint64_t now);
+
 /* brings back servers whose fail_timeout is over; cheap if there are none */
 
 void lrt_rank_wake(lrt_table_t *t, uint64_t now);
 void lrt_rank_wake_at(lrt_table_t *t, uint64_t when);
 
-/* the best key of the tier that this request has not tried */
+/* what the rank of a server is made of now */
 
-uint64_t lrt_rank_best(const lrt_view_t *view, uint32_t *blocks);
+void lrt_rank_score(const lrt_table_t *t, lrt_score_t *score,
+    const lrt_policy_t *policy, const lrt_params_t *params,
+    const lrt_hot_t *hot, uint64_t now);
+
+/* the pick of methods that take the best rank; equal ones take turns */
+
+uint32_t lrt_rank_pick(const lrt_view_t *view);
 
 
 #endif /* _LRT_RANK_H_INCLUDED_ */

@@ -10,19 +10,21 @@
 #include "lrt_method.h"
 
 
-static uint32_t lrt_round_robin_pick(const lrt_view_t *view);
 static unsigned lrt_round_robin_accept(const lrt_view_t *view, uint32_t slot,
     uint64_t key);
 
 
 const lrt_method_t  lrt_round_robin_method = {
     "round_robin_ext",
+    0,
     NULL,
+    NULL,
+    lrt_round_robin_pick,
     lrt_round_robin_pick
 };
 
 
-static uint32_t
+uint32_t
 lrt_round_robin_pick(const lrt_view_t *view)
 {
     uint32_t  slot;

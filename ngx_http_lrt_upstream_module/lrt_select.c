@@ -5,6 +5,8 @@
 
 
 #include "lrt_select.h"
+#include "lrt_estimate.h"
+#include "lrt_least_time.h"
 #include "lrt_passive.h"
 #include "lrt_rank.h"
 
@@ -17,8 +19,12 @@
 #define LRT_SELECT_TRIES     128
 
 
+static void lrt_select_reason(const lrt_view_t *view, const lrt_ask_t *ask,
+    uint32_t slot, unsigned point, lrt_reason_t *reason);
+static void lrt_select_learn(lrt_table_t *t, lrt_hot_t *hot,
+    const lrt_policy_t *policy, const lrt_outcome_t *out, uint64_t now);
 static uint32_t lrt_select_slot(lrt_table_t *t, uint64_t generation,
-    const lrt_ask_t *ask, lrt_view_t *view);
+    const lrt_ask_t *ask, lrt_view_t *view, unsigned point);
 static unsigned lrt_select_enter(const lrt_view_t *view,
     const lrt_owner_t *owner, uint32_t slot, lrt_pick_t *pick);
 
@@ -36,7 +42,7 @@ lrt_select(lrt_table_t *t, const lrt_owner_t *owner, const lrt_ask_t *ask,
     for (i = 0; i < LRT_SELECT_TRIES; i++) {
 
         generation = lrt_table_generation(t);
-        slot = lrt_select_slot(t, generation, ask, &view);
+        slot = lrt_select_slot(t, generation, ask, &view, 0);
 
         if (slot == LRT_NONE) {
 
@@ -49,6 +55,8 @@ lrt_select(lrt_table_t *t, const lrt_owner_t *owner, const lrt_ask_t *ask,
             continue;
         }
 
+        lrt_select_reason(&view, ask, slot, 0, &pick->reason);
+
         if (!lrt_select_enter(&view, owner, slot, pick)) {
             lrt_ledger_leave(t, owner, slot);
             lrt_rank_touch(t, slot, ask->now);
@@ -57,7 +65,57 @@ lrt_select(lrt_table_t *t, const lrt_owner_t *owner, const lrt_ask_t *ask,
 
         lrt_point(LRT_POINT_PICKED);
 
+        lrt_store(&t->hot[slot].trial,
+                  lrt_trial(ask->now,
+                            lrt_spread_samples(
+                                          lrt_load(&t->head->spread.value))));
+
         lrt_rank_touch(t, slot, ask->now);
+        lrt_stats_selected(&t->detail[slot].stats, ask->wall);
+
+        return LRT_OK;
+    }
+
+    return LRT_BUSY;
+}
+
+
+lrt_rc_t
+lrt_select_point(lrt_table_t *t, const lrt_ask_t *ask, lrt_pick_t *pick,
+    lrt_detail_t *detail)
+{
+    uint32_t    i, slot;
+    uint64_t    generation;
+    lrt_view_t  view;
+
+    lrt_rank_wake(t, ask->now);
+
+    for (i = 0; i < LRT_SELECT_TRIES; i++) {
+
+        generation = lrt_table_generation(t);
+        slot = lrt_select_slot(t, generation, ask, &view, 1);
+
+        if (slot != LRT_NONE) {
+            pick->slot = slot;
+            pick->ident = view.entry[slot].ident;
+            pick->generation = generation;
+            pick->inflight = 0;
+
+            lrt_select_reason(&view, ask, slot, 1, &pick->reason);
+
+            *detail = t->detail[slot];
+        }
+
+        lrt_fence();
+
+        if (lrt_table_generation(t) != generation) {
+            continue;
+        }
+
+        if (slot == LRT_NONE) {
+            return LRT_BUSY;
+        }
+
         lrt_stats_selected(&t->detail[slot].stats, ask->wall);
 
         return LRT_OK;
@@ -88,6 +146,9 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
 
     if (entry->ident == pick->ident) {
 
+        lrt_select_learn(t, hot, &lrt_table_side(t, generation)->policy, out,
+                         now);
+
         if (how == LRT_ENDED_WELL) {
             lrt_passive_passed(hot);
 
@@ -113,6 +174,46 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
 }
 
 
+/* before the request is counted in: what is shown is what was compared */
+
+static void
+lrt_select_reason(const lrt_view_t *view, const lrt_ask_t *ask, uint32_t slot,
+    unsigned point, lrt_reason_t *reason)
+{
+    lrt_reason_chosen(view, slot, reason);
+
+    if (ask->explain) {
+        lrt_reason_explain(view, point, reason);
+    }
+}
+
+
+/* two workers at once may lose a sample, which is no more than one less */
+
+static void
+lrt_select_learn(lrt_table_t *t, lrt_hot_t *hot, const lrt_policy_t *policy,
+    const lrt_outcome_t *out, uint64_t now)
+{
+    uint64_t  time, before, after, *spread;
+
+    time = policy->last_byte ? out->last_byte : out->header;
+
+    if (time == 0) {
+        return;
+    }
+
+    before = lrt_load(&hot->estimate);
+    after = lrt_estimate_add(before, time, now);
+    spread = &t->head->spread.value;
+
+    lrt_store(spread, lrt_spread_add(lrt_load(spread),
+                                     lrt_estimate_deviation(before, time)));
+
+    lrt_store(&hot->estimate, after);
+    lrt_rank_learned(t, before, after, now);
+}
+
+
 uint32_t
 lrt_tries(const lrt_table_t *t)
 {
@@ -127,7 +228,7 @@ lrt_tries(const lrt_table_t *t)
 
 static uint32_t
 lrt_select_slot(lrt_table_t *t, uint64_t generation, const lrt_ask_t *ask,
-    lrt_view_t *view)
+    lrt_view_t *view, unsigned point)
 {
     uint32_t             slot, first;
     lrt_tier_e           tier;
@@ -135,14 +236,19 @@ lrt_select_slot(lrt_table_t *t, uint64_t generation, const lrt_ask_t *ask,
     const lrt_method_t  *method;
 
     side = lrt_table_side(t, generation);
-    method = lrt_method(lrt_load(&side->method));
+    method = lrt_method(lrt_load(&side->policy.method));
 
     view->table = t;
     view->generation = generation;
     view->now = ask->now;
     view->entry = lrt_table_entries(t, generation);
+    view->policy = &side->policy;
+    view->changed = lrt_load(&side->changed);
     view->tried = ask->tried;
     view->ntried = ask->ntried;
+    view->client = &ask->client;
+    view->owned = ask->owned;
+    view->owned_mask = ask->owned_mask;
 
     view->top = lrt_load(&side->top);
     view->top = (view->top < t->capacity) ? view->top : t->capacity;
@@ -162,10 +268,11 @@ lrt_select_slot(lrt_table_t *t, uint64_t generation, const lrt_ask_t *ask,
         }
 
         view->tier = tier;
+        view->weight = lrt_load(&side->tier[tier].weight);
         view->lone = (lrt_load(&side->tier[tier].lone) != 0);
         view->order = t->order[generation & 1] + first;
 
-        slot = method->pick(view);
+        slot = point ? method->point(view) : method->pick(view);
 
         if (slot != LRT_NONE) {
             return slot;

@@ -12,7 +12,7 @@
 
 
 #include "lrt_ledger.h"
-#include "lrt_method.h"
+#include "lrt_reason.h"
 
 
 typedef struct {
@@ -20,6 +20,10 @@ typedef struct {
     uint32_t             ntried;
     uint64_t             now;                /* ms */
     uint64_t             wall;               /* ms since the epoch */
+    lrt_client_t         client;
+    lrt_owned_t         *owned;              /* see lrt_view_t */
+    uint32_t             owned_mask;
+    unsigned             explain;            /* fill in all of the reason */
 } lrt_ask_t;
 
 
@@ -34,6 +38,7 @@ typedef struct {
     uint32_t             slot;
     uint32_t             inflight;           /* with this request */
     lrt_owner_t          owner;
+    lrt_reason_t         reason;
 } lrt_pick_t;
 
 
@@ -54,6 +59,14 @@ lrt_rc_t lrt_select(lrt_table_t *t, const lrt_owner_t *owner,
 
 lrt_ended_e lrt_release(lrt_table_t *t, const lrt_pick_t *pick,
     lrt_ended_e how, const lrt_outcome_t *out, uint64_t now);
+
+/*
+ * A server for a request that only wants to know it: not counted, nor held.
+ * Its address is copied to "detail" while it is certain.
+ */
+
+lrt_rc_t lrt_select_point(lrt_table_t *t, const lrt_ask_t *ask,
+    lrt_pick_t *pick, lrt_detail_t *detail);
 
 /* attempts that a new request may make, as stock nginx counts them */
 

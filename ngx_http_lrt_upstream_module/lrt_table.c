@@ -84,7 +84,7 @@ lrt_table_format(void *base, uint32_t capacity, uint32_t rows)
     t.head->rows = rows;
     t.head->size = size;
     t.head->next_ident = 1;
-    t.head->conf_method = LRT_NONE;
+    t.head->conf_policy.method = LRT_NONE;
     t.head->wake.value = UINT64_MAX;
 
     for (tier = 0; tier < LRT_TIERS; tier++) {

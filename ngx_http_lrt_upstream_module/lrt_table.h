@@ -44,6 +44,7 @@
 typedef struct {
     uint64_t             ident;
     uint64_t             hash;           /* of address and tier */
+    uint64_t             since;          /* generation that gave the weight */
     lrt_params_t         params;
 } lrt_entry_t;
 
@@ -53,10 +54,12 @@ typedef struct {
     uint32_t             fails;          /* see lrt_passive.h */
     uint64_t             accessed;
     uint64_t             checked;
-    uint64_t             estimate;
+    uint64_t             estimate;       /* see lrt_estimate.h */
+    uint64_t             lag;
+    uint64_t             trial;          /* ms */
     int32_t              drift;          /* see lrt_ledger.h */
     uint32_t             drift_seen;
-    uint64_t             reserved[3];
+    uint64_t             reserved;
 } lrt_hot_t;
 
 
@@ -89,7 +92,8 @@ typedef struct {
     uint32_t             n;
     uint32_t             active;         /* neither down nor draining */
     uint32_t             tries;          /* that a request may make of them */
-    uint64_t             total;
+    uint64_t             weight;         /* of the active ones */
+    uint64_t             total;          /* of the schedule */
     uint32_t             stride;
     uint32_t             lone;           /* never shut out by max_fails */
 } lrt_tier_t;
@@ -97,8 +101,10 @@ typedef struct {
 
 typedef struct {
     uint64_t             generation;
-    uint32_t             method;
+    lrt_policy_t         policy;
     uint32_t             top;            /* all servers are in slots below */
+    uint32_t             reserved;
+    uint64_t             changed;        /* last one with other weights */
     lrt_tier_t           tier[LRT_TIERS];
 } lrt_side_t;
 
@@ -128,8 +134,11 @@ typedef struct {
     uint64_t             size;
     uint64_t             next_ident;
     uint64_t             merged;         /* configuration applied last */
-    uint32_t             conf_method;    /* and the method it named */
+    lrt_policy_t         conf_policy;    /* and the method it named */
     uint32_t             superseded;
+    uint32_t             held_seen;      /* see lrt_ledger.h */
+    int32_t              held_drift;
+    uint32_t             reserved;
     uint64_t             ngone;
     uint64_t             audited;        /* ms */
     uint64_t             hook;           /* kill point of a test build */
@@ -137,6 +146,11 @@ typedef struct {
 
     lrt_line_t           generation;
     lrt_line_t           wake;           /* ms; see lrt_rank.h */
+    lrt_line_t           held;           /* in flight on all servers */
+    lrt_line_t           typical;        /* see lrt_estimate.h */
+    lrt_line_t           spread;
+    lrt_line_t           known;          /* servers with an estimate */
+    lrt_line_t           known_sum;      /* and the sum of their logarithms */
     lrt_line_t           cursor[LRT_TIERS][LRT_CURSORS];
 } lrt_head_t;
 

@@ -23,7 +23,7 @@
 
 #define LRT_SOCKADDR_LEN     112
 #define LRT_ROUTE_LEN        32
-#define LRT_STRINGS_LEN      224
+#define LRT_STRINGS_LEN      208
 
 
 /* what a change, a merge or a pick may answer */
@@ -53,6 +53,19 @@ typedef struct {
     size_t               len;
     const char          *data;
 } lrt_str_t;
+
+
+/* a balancing method with its parameters; compared as a whole */
+
+typedef struct {
+    uint32_t             method;
+    uint32_t             balance;        /* permille of the mean; 0: no bound */
+    uint8_t              last_byte;      /* least_time: or header */
+    uint8_t              inflight;
+    uint8_t              ipv4;           /* iphash_ext: bits of an address */
+    uint8_t              ipv6;
+    uint32_t             reserved;
+} lrt_policy_t;
 
 
 /* parameters of a server; times in milliseconds */

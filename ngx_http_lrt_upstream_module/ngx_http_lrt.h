@@ -13,6 +13,8 @@
 #include "ngx_http_lrt_compat.h"
 
 #include "lrt_inspect.h"
+#include "lrt_iphash.h"
+#include "lrt_least_time.h"
 #include "lrt_merge.h"
 #include "lrt_select.h"
 
@@ -32,7 +34,24 @@ typedef struct {
     lrt_owner_t                      owner;      /* of this process */
     ngx_event_t                      tick;
     ngx_connection_t                 dumb;       /* for debug lines of "tick" */
+
+    ngx_queue_t                      open;       /* attempts, by age */
+    ngx_flag_t                       explain;    /* $lrt_choice is in use */
+    ngx_array_t                      redirects;  /* ngx_http_lrt_loc_conf_t * */
 } ngx_http_lrt_main_conf_t;
+
+
+/* lrt_redirect */
+
+typedef struct {
+    ngx_http_upstream_srv_conf_t    *upstream;
+    ngx_uint_t                       code;
+    ngx_http_complex_value_t        *scheme;
+    ngx_http_complex_value_t        *host;
+
+    ngx_str_t                       *file_name;
+    ngx_uint_t                       line;
+} ngx_http_lrt_loc_conf_t;
 
 
 /* an upstream of ours: configuration, and this process' view of its table */
@@ -45,6 +64,8 @@ typedef struct {
     ngx_http_upstream_init_pt        wrapper;    /* keepalive, if before us */
     ngx_http_upstream_init_peer_pt   wrapped_init;
 
+    ngx_http_complex_value_t        *key;        /* of the client, or NULL */
+
     ngx_str_t                        zone_name;
     ngx_shm_zone_t                  *shm_zone;
     lrt_conf_t                       conf;       /* what the block says */
@@ -53,12 +74,19 @@ typedef struct {
 
     lrt_table_t                      table;
     ngx_http_lrt_session_t          *sessions;   /* by slot */
+    lrt_owned_t                     *owned;      /* see lrt_view_t */
+    uint32_t                         owned_mask;
 } ngx_http_lrt_srv_conf_t;
 
 
 /* directives and module */
 
 extern ngx_module_t  ngx_http_lrt_upstream_module;
+
+/* ngx_http_lrt_policy.c: parameters of the method */
+
+ngx_int_t ngx_http_lrt_policy(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_http_lrt_srv_conf_t *lscf);
 
 /* ngx_http_lrt_group.c: an upstream block becomes a group */
 
@@ -94,10 +122,19 @@ void ngx_http_lrt_take_over(ngx_cycle_t *cycle,
 ngx_int_t ngx_http_lrt_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 
-/* ngx_http_lrt_outcome.c: how an attempt ended */
+void ngx_http_lrt_publish_lag(ngx_http_lrt_main_conf_t *lmcf, uint64_t now);
 
-lrt_ended_e ngx_http_lrt_outcome(ngx_http_request_t *r,
-    ngx_peer_connection_t *pc, ngx_uint_t state, lrt_outcome_t *out);
+/* ngx_http_lrt_ask.c: what a request tells the methods */
+
+ngx_int_t ngx_http_lrt_ask(ngx_http_request_t *r,
+    ngx_http_lrt_srv_conf_t *lscf, uint64_t now, lrt_ask_t *ask);
+
+/* ngx_http_lrt_redirect.c */
+
+void *ngx_http_lrt_create_loc_conf(ngx_conf_t *cf);
+char *ngx_http_lrt_redirect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t ngx_http_lrt_check_redirects(ngx_conf_t *cf,
+    ngx_http_lrt_main_conf_t *lmcf);
 
 /* ngx_http_lrt_session.c: TLS sessions of this process, by server */
 
@@ -113,11 +150,29 @@ void ngx_http_lrt_save_session(ngx_http_lrt_srv_conf_t *lscf,
 typedef struct {
     ngx_uint_t                       state;      /* in r->upstream_states */
     ngx_str_t                       *peer;       /* NULL: no live server */
+    ngx_str_t                        next;       /* the second best, if known */
     lrt_pick_t                       pick;
+    ngx_uint_t                       held;
+
+    uint64_t                         started;    /* us; 0: not yet */
+    uint64_t                         ready;      /* the connection is */
+    uint64_t                         header;
 } ngx_http_lrt_record_t;
 
+/* records do not move: a pointer is good as long as the request */
+
 ngx_http_lrt_record_t *ngx_http_lrt_record(ngx_http_request_t *r);
+ngx_http_lrt_record_t *ngx_http_lrt_last_record(ngx_http_request_t *r);
+void ngx_http_lrt_name_next(ngx_http_request_t *r, lrt_table_t *t,
+    ngx_http_lrt_record_t *record);
 ngx_int_t ngx_http_lrt_add_variables(ngx_conf_t *cf);
+ngx_int_t ngx_http_lrt_find_variables(ngx_conf_t *cf);
+
+/* ngx_http_lrt_outcome.c: how an attempt ended */
+
+lrt_ended_e ngx_http_lrt_outcome(ngx_http_request_t *r,
+    ngx_peer_connection_t *pc, ngx_uint_t state,
+    const ngx_http_lrt_record_t *record, lrt_outcome_t *out);
 
 #if (LRT_TEST)
 char *ngx_http_lrt_test(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

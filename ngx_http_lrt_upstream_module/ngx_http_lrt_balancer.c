@@ -9,6 +9,11 @@
 #include "ngx_http_lrt.h"
 
 
+/* requests younger than this are never late, us */
+
+#define NGX_HTTP_LRT_LAG_MIN          100000
+
+
 /* what one attempt needs; it is read until the request is logged */
 
 typedef struct {
@@ -27,10 +32,14 @@ typedef struct {
     ngx_http_request_t               *request;
     ngx_http_lrt_srv_conf_t          *group;
 
-    lrt_pick_t                        pick;
-    uint64_t                          started;   /* us */
+    ngx_http_lrt_record_t            *record;    /* of the attempt, or NULL */
     ngx_array_t                       tried;     /* of lrt_tried_t */
-    ngx_uint_t                        held;
+    ngx_queue_t                       open;      /* while a server is held */
+
+    /* the end of the chain that sends requests, below us */
+
+    ngx_output_chain_filter_pt        output;
+    void                             *output_ctx;
 
     /* a wrapper that came before us, over one peer: the chosen one */
 
@@ -44,12 +53,16 @@ typedef struct {
 
 static ngx_int_t ngx_http_lrt_wrapped_init(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us, ngx_http_lrt_peer_data_t *lp);
+static ngx_int_t ngx_http_lrt_output(void *data, ngx_chain_t *in);
 static ngx_int_t ngx_http_lrt_get_peer(ngx_peer_connection_t *pc, void *data);
+static void ngx_http_lrt_describe(ngx_http_lrt_peer_data_t *lp,
+    ngx_http_lrt_attempt_t *attempt);
 static ngx_int_t ngx_http_lrt_wrapped_get(ngx_peer_connection_t *pc,
     ngx_http_lrt_peer_data_t *lp);
 static void ngx_http_lrt_free_peer(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
-static void ngx_http_lrt_add_tried(ngx_http_lrt_peer_data_t *lp);
+static void ngx_http_lrt_add_tried(ngx_http_lrt_peer_data_t *lp,
+    const lrt_pick_t *pick);
 
 #if (NGX_HTTP_SSL)
 static ngx_int_t ngx_http_lrt_set_peer_session(ngx_peer_connection_t *pc,
@@ -84,6 +97,12 @@ ngx_http_lrt_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
     {
         return NGX_ERROR;
     }
+
+    lp->output = r->upstream->output.output_filter;
+    lp->output_ctx = r->upstream->output.filter_ctx;
+
+    r->upstream->output.output_filter = ngx_http_lrt_output;
+    r->upstream->output.filter_ctx = lp;
 
     pc->data = lp;
     pc->get = ngx_http_lrt_get_peer;
@@ -125,16 +144,28 @@ ngx_http_lrt_wrapped_init(ngx_http_request_t *r,
 }
 
 
+/* the first byte of the request goes out: connected, and TLS is set up */
+
+static ngx_int_t
+ngx_http_lrt_output(void *data, ngx_chain_t *in)
+{
+    ngx_http_lrt_peer_data_t  *lp = data;
+
+    if (lp->record && lp->record->ready == 0) {
+        lp->record->ready = ngx_http_lrt_now();
+    }
+
+    return lp->output(lp->output_ctx, in);
+}
+
+
 static ngx_int_t
 ngx_http_lrt_get_peer(ngx_peer_connection_t *pc, void *data)
 {
     ngx_http_lrt_peer_data_t  *lp = data;
 
     lrt_ask_t                ask;
-    lrt_str_t                name;
     lrt_table_t             *t;
-    ngx_time_t              *tp;
-    lrt_detail_t            *detail;
     ngx_http_lrt_record_t   *record;
     ngx_http_lrt_attempt_t  *attempt;
 
@@ -159,22 +190,62 @@ ngx_http_lrt_get_peer(ngx_peer_connection_t *pc, void *data)
         return NGX_ERROR;
     }
 
-    tp = ngx_timeofday();
+    record->started = ngx_http_lrt_now();
 
-    lp->started = ngx_http_lrt_now();
+    if (ngx_http_lrt_ask(lp->request, lp->group, record->started, &ask)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     ask.tried = lp->tried.elts;
     ask.ntried = (uint32_t) lp->tried.nelts;
-    ask.now = lp->started / 1000;
-    ask.wall = (uint64_t) tp->sec * 1000 + tp->msec;
 
-    if (lrt_select(t, &lp->group->main->owner, &ask, &lp->pick) != LRT_OK) {
+    if (lrt_select(t, &lp->group->main->owner, &ask, &record->pick) != LRT_OK) {
         goto busy;
     }
 
-    lp->held = 1;
+    record->held = 1;
+    lp->record = record;
 
-    detail = &t->detail[lp->pick.slot];
+    ngx_queue_insert_tail(&lp->group->main->open, &lp->open);
+
+    ngx_http_lrt_describe(lp, attempt);
+
+    pc->sockaddr = (struct sockaddr *) attempt->sockaddr;
+    pc->socklen = t->detail[record->pick.slot].socklen;
+    pc->name = &attempt->name;
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, pc->log, 0,
+                   "lrt balancer: peer %V, id: %uL, in flight: %uD, "
+                   "generation: %uL", pc->name, record->pick.ident - 1,
+                   record->pick.inflight, record->pick.generation);
+
+    return lp->wrapped_get ? ngx_http_lrt_wrapped_get(pc, lp) : NGX_OK;
+
+busy:
+
+    pc->name = &lp->group->upstream->host;
+
+    return NGX_BUSY;
+}
+
+
+/* copies what is read after the server was given back, for logs say */
+
+static void
+ngx_http_lrt_describe(ngx_http_lrt_peer_data_t *lp,
+    ngx_http_lrt_attempt_t *attempt)
+{
+    lrt_str_t               name;
+    lrt_table_t            *t;
+    lrt_detail_t           *detail;
+    ngx_http_lrt_record_t  *record;
+
+    t = &lp->group->table;
+    record = lp->record;
+    detail = &t->detail[record->pick.slot];
+
     name = lrt_table_name(detail);
 
     ngx_memcpy(attempt->sockaddr, detail->sockaddr, LRT_SOCKADDR_LEN);
@@ -184,24 +255,8 @@ ngx_http_lrt_get_peer(ngx_peer_connection_t *pc, void *data)
     attempt->name.len = name.len;
 
     record->peer = &attempt->name;
-    record->pick = lp->pick;
 
-    pc->sockaddr = (struct sockaddr *) attempt->sockaddr;
-    pc->socklen = detail->socklen;
-    pc->name = &attempt->name;
-
-    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, pc->log, 0,
-                   "lrt balancer: peer %V, id: %uL, in flight: %uD, "
-                   "generation: %uL", pc->name, lp->pick.ident - 1,
-                   lp->pick.inflight, lp->pick.generation);
-
-    return lp->wrapped_get ? ngx_http_lrt_wrapped_get(pc, lp) : NGX_OK;
-
-busy:
-
-    pc->name = &lp->group->upstream->host;
-
-    return NGX_BUSY;
+    ngx_http_lrt_name_next(lp->request, t, record);
 }
 
 
@@ -234,20 +289,25 @@ ngx_http_lrt_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
 {
     ngx_http_lrt_peer_data_t  *lp = data;
 
-    uint64_t       now;
-    ngx_uint_t     tries;
-    lrt_ended_e    how;
-    lrt_outcome_t  out;
+    ngx_uint_t              tries;
+    lrt_ended_e             how;
+    lrt_outcome_t           out;
+    ngx_http_lrt_record_t  *record;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, pc->log, 0,
                    "lrt balancer: free peer, tries: %ui, state: %ui",
                    pc->tries, state);
 
-    if (!lp->held) {
+    record = lp->record;
+
+    if (record == NULL) {
         return;
     }
 
-    lp->held = 0;
+    lp->record = NULL;
+    record->held = 0;
+
+    ngx_queue_remove(&lp->open);
 
     /* the one peer of a wrapper is "single", which means no more tries */
 
@@ -265,18 +325,16 @@ ngx_http_lrt_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
         return;
     }
 
-    now = ngx_http_lrt_now();
-    how = ngx_http_lrt_outcome(lp->request, pc, state, &out);
-
-    out.time = now - lp->started;
+    how = ngx_http_lrt_outcome(lp->request, pc, state, record, &out);
 
     /* after a stale connection the same server may be asked again */
 
     if (how != LRT_ENDED_UNKNOWN) {
-        ngx_http_lrt_add_tried(lp);
+        ngx_http_lrt_add_tried(lp, &record->pick);
     }
 
-    how = lrt_release(&lp->group->table, &lp->pick, how, &out, now / 1000);
+    how = lrt_release(&lp->group->table, &record->pick, how, &out,
+                      (record->started + out.time) / 1000);
 
     if (how == LRT_ENDED_SHUT_OUT) {
         ngx_log_error(NGX_LOG_WARN, pc->log, 0,
@@ -285,8 +343,45 @@ ngx_http_lrt_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
 }
 
 
+/*
+ * "inflight" of least_time: an answer that is later than what the group has
+ * seen so far explains says something before it comes.  Each worker tells of
+ * its own requests, for a short time, so that nothing of a dead one stays.
+ */
+
+void
+ngx_http_lrt_publish_lag(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
+{
+    uint64_t                    age;
+    ngx_queue_t                *q;
+    lrt_table_t                *t;
+    ngx_http_lrt_peer_data_t   *lp;
+
+    for (q = ngx_queue_head(&lmcf->open);
+         q != ngx_queue_sentinel(&lmcf->open);
+         q = ngx_queue_next(q))
+    {
+        lp = ngx_queue_data(q, ngx_http_lrt_peer_data_t, open);
+        t = &lp->group->table;
+
+        age = now - lp->record->started;
+
+        /* the others are younger still */
+
+        if (age < NGX_HTTP_LRT_LAG_MIN) {
+            break;
+        }
+
+        if (t->head) {
+            lrt_least_time_lag(t, lp->record->pick.slot,
+                               lp->record->header != 0, age, now / 1000);
+        }
+    }
+}
+
+
 static void
-ngx_http_lrt_add_tried(ngx_http_lrt_peer_data_t *lp)
+ngx_http_lrt_add_tried(ngx_http_lrt_peer_data_t *lp, const lrt_pick_t *pick)
 {
     lrt_tried_t  *tried;
 
@@ -303,8 +398,8 @@ ngx_http_lrt_add_tried(ngx_http_lrt_peer_data_t *lp)
         return;
     }
 
-    tried->slot = lp->pick.slot;
-    tried->ident = lp->pick.ident;
+    tried->slot = pick->slot;
+    tried->ident = pick->ident;
 }
 
 
@@ -315,7 +410,8 @@ ngx_http_lrt_set_peer_session(ngx_peer_connection_t *pc, void *data)
 {
     ngx_http_lrt_peer_data_t  *lp = data;
 
-    return ngx_http_lrt_set_session(lp->group, &lp->pick, pc->connection);
+    return ngx_http_lrt_set_session(lp->group, &lp->record->pick,
+                                    pc->connection);
 }
 
 
@@ -326,8 +422,9 @@ ngx_http_lrt_save_peer_session(ngx_peer_connection_t *pc, void *data)
 
     /* with TLS 1.3 a ticket may come when the server was given back */
 
-    if (lp->held) {
-        ngx_http_lrt_save_session(lp->group, &lp->pick, pc->connection);
+    if (lp->record) {
+        ngx_http_lrt_save_session(lp->group, &lp->record->pick,
+                                  pc->connection);
     }
 }
 

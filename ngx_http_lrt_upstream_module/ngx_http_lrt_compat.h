@@ -88,6 +88,15 @@ ngx_http_lrt_server_route(ngx_http_upstream_server_t *server)
 }
 
 
+/* since 1.23 headers of one name are linked */
+
+#if (LRT_HAVE_TABLE_ELT_NEXT)
+#define ngx_http_lrt_header_last(h)  (h)->next = NULL
+#else
+#define ngx_http_lrt_header_last(h)
+#endif
+
+
 /* Angie's keepalive reads the request from the peer connection */
 
 #if (LRT_HAVE_PEER_CTX)

@@ -124,6 +124,19 @@ ngx_http_lrt_group_servers(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
             return NGX_ERROR;
         }
 
+        /* the line may stand before the method, and is then not refused */
+
+        if (from[i].backup
+            && (lrt_method((uint32_t) lscf->method)->takes & LRT_NO_BACKUP))
+        {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"%s\" does not support parameter \"backup\" of "
+                          "server \"%V\" in upstream \"%V\" in %s:%ui",
+                          lrt_method((uint32_t) lscf->method)->name,
+                          &from[i].name, &us->host, us->file_name, us->line);
+            return NGX_ERROR;
+        }
+
         n += from[i].naddrs;
     }
 
@@ -136,7 +149,6 @@ ngx_http_lrt_group_servers(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
     }
 
     conf = &lscf->conf;
-    conf->method = (uint32_t) lscf->method;
     conf->index_size = 16;
 
     while (conf->index_size < 2 * n) {

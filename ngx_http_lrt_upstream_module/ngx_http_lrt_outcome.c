@@ -10,6 +10,9 @@
 #include "ngx_http_lrt.h"
 
 
+static ngx_uint_t ngx_http_lrt_fault(ngx_http_request_t *r);
+static void ngx_http_lrt_samples(ngx_http_request_t *r,
+    const ngx_http_lrt_record_t *record, uint64_t now, lrt_outcome_t *out);
 static ngx_uint_t ngx_http_lrt_complete(ngx_http_request_t *r,
     ngx_peer_connection_t *pc);
 
@@ -22,8 +25,9 @@ static ngx_uint_t ngx_http_lrt_complete(ngx_http_request_t *r,
 
 lrt_ended_e
 ngx_http_lrt_outcome(ngx_http_request_t *r, ngx_peer_connection_t *pc,
-    ngx_uint_t state, lrt_outcome_t *out)
+    ngx_uint_t state, const ngx_http_lrt_record_t *record, lrt_outcome_t *out)
 {
+    uint64_t              now;
     ngx_uint_t            header;
     ngx_connection_t     *c;
     ngx_http_upstream_t  *u;
@@ -35,6 +39,9 @@ ngx_http_lrt_outcome(ngx_http_request_t *r, ngx_peer_connection_t *pc,
 
     header = (u->state->header_time != (ngx_msec_t) -1);
 
+    now = ngx_http_lrt_now();
+
+    out->time = now - record->started;
     out->sent = (uint64_t) u->state->bytes_sent;
     out->received = (uint64_t) u->state->bytes_received;
     out->status = header ? (uint32_t) u->state->status : 0;
@@ -58,7 +65,54 @@ ngx_http_lrt_outcome(ngx_http_request_t *r, ngx_peer_connection_t *pc,
 
     out->complete = ngx_http_lrt_complete(r, pc);
 
+    if (!ngx_http_lrt_fault(r) && !r->connection->error) {
+        ngx_http_lrt_samples(r, record, now, out);
+    }
+
     return LRT_ENDED_WELL;
+}
+
+
+/*
+ * Statuses with which a server says that it did not do what was asked: the
+ * answer was easy, and its time is no promise.  The status of the attempt is
+ * meant, which a cached response may stand for by now.
+ */
+
+static ngx_uint_t
+ngx_http_lrt_fault(ngx_http_request_t *r)
+{
+    ngx_uint_t  status;
+
+    status = r->upstream->state->status;
+
+    return status >= NGX_HTTP_INTERNAL_SERVER_ERROR
+           || status == NGX_HTTP_TOO_MANY_REQUESTS;
+}
+
+
+/*
+ * Times from the moment at which the connection could take the request, so
+ * that new and kept connections are alike.  The header is seen by a filter;
+ * an answer that was not passed on has just arrived.
+ */
+
+static void
+ngx_http_lrt_samples(ngx_http_request_t *r,
+    const ngx_http_lrt_record_t *record, uint64_t now, lrt_outcome_t *out)
+{
+    uint64_t  from, header;
+
+    from = record->ready ? record->ready : record->started;
+    header = record->header ? record->header : now;
+
+    out->header = (header > from) ? header - from : 1;
+
+    /* unbuffered answers run at the pace of the client */
+
+    if (out->complete && r->upstream->buffering) {
+        out->last_byte = (now > from) ? now - from : 1;
+    }
 }
 
 

@@ -12,58 +12,113 @@
 
 typedef struct {
     ngx_http_request_t  *request;
-    ngx_array_t          records;        /* of ngx_http_lrt_record_t */
+    ngx_array_t          records;        /* of ngx_http_lrt_record_t * */
 } ngx_http_lrt_ctx_t;
 
+
+/* writes to p, or returns the most that it would write if that is NULL */
 
 typedef size_t (*ngx_http_lrt_print_pt)(u_char *p,
     ngx_http_lrt_record_t *record);
 
 
 static ngx_http_lrt_ctx_t *ngx_http_lrt_get_ctx(ngx_http_request_t *r);
+static ngx_http_lrt_ctx_t *ngx_http_lrt_create_ctx(ngx_http_request_t *r);
 static void ngx_http_lrt_ctx_cleanup(void *data);
 static ngx_int_t ngx_http_lrt_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static size_t ngx_http_lrt_join(ngx_http_request_t *r,
     ngx_http_lrt_ctx_t *ctx, ngx_http_lrt_print_pt print, u_char *p);
+static size_t ngx_http_lrt_put(u_char *p, size_t len, const char *text);
 static size_t ngx_http_lrt_print_peer(u_char *p,
     ngx_http_lrt_record_t *record);
 static size_t ngx_http_lrt_print_generation(u_char *p,
     ngx_http_lrt_record_t *record);
+static size_t ngx_http_lrt_print_estimate(u_char *p,
+    ngx_http_lrt_record_t *record);
+static size_t ngx_http_lrt_print_inflight(u_char *p,
+    ngx_http_lrt_record_t *record);
+static size_t ngx_http_lrt_print_choice(u_char *p,
+    ngx_http_lrt_record_t *record);
+static u_char *ngx_http_lrt_print_candidate(u_char *p,
+    lrt_candidate_t *candidate);
 
 
-static ngx_http_lrt_print_pt  ngx_http_lrt_printers[] = {
-    ngx_http_lrt_print_peer,
-    ngx_http_lrt_print_generation
+static ngx_str_t  ngx_http_lrt_choice_name = ngx_string("lrt_choice");
+
+
+static struct {
+    ngx_str_t               name;
+    ngx_http_lrt_print_pt   print;
+} ngx_http_lrt_variables[] = {
+    { ngx_string("lrt_peer"), ngx_http_lrt_print_peer },
+    { ngx_string("lrt_generation"), ngx_http_lrt_print_generation },
+    { ngx_string("lrt_estimate"), ngx_http_lrt_print_estimate },
+    { ngx_string("lrt_inflight"), ngx_http_lrt_print_inflight },
+    { ngx_string("lrt_choice"), ngx_http_lrt_print_choice },
+    { ngx_null_string, NULL }
 };
 
 
-static ngx_http_variable_t  ngx_http_lrt_variables[] = {
+/* by lrt_why_e */
 
-    { ngx_string("lrt_peer"), NULL, ngx_http_lrt_variable, 0,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("lrt_generation"), NULL, ngx_http_lrt_variable, 1,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-      ngx_http_null_variable
+static const char  *ngx_http_lrt_why[] = {
+    "its turn by weight",
+    "the best",
+    "its turn among the best",
+    "a trial, it was slow and is idle",
+    "the server of this client",
+    "the server of this client takes no requests",
+    "its turn by weight, the client has no key",
+    "its share of redirects"
 };
 
 
 ngx_int_t
 ngx_http_lrt_add_variables(ngx_conf_t *cf)
 {
-    ngx_http_variable_t  *var, *v;
+    ngx_uint_t            i;
+    ngx_http_variable_t  *var;
 
-    for (v = ngx_http_lrt_variables; v->name.len; v++) {
+    for (i = 0; ngx_http_lrt_variables[i].name.len; i++) {
 
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        var = ngx_http_add_variable(cf, &ngx_http_lrt_variables[i].name,
+                                    NGX_HTTP_VAR_NOCACHEABLE);
         if (var == NULL) {
             return NGX_ERROR;
         }
 
-        var->get_handler = v->get_handler;
-        var->data = v->data;
+        var->get_handler = ngx_http_lrt_variable;
+        var->data = i;
+    }
+
+    return NGX_OK;
+}
+
+
+/* the second best server is looked for only if somebody wants to read of it */
+
+ngx_int_t
+ngx_http_lrt_find_variables(ngx_conf_t *cf)
+{
+    ngx_uint_t                  i;
+    ngx_http_variable_t        *var;
+    ngx_http_core_main_conf_t  *cmcf;
+    ngx_http_lrt_main_conf_t   *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lrt_upstream_module);
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    var = cmcf->variables.elts;
+
+    for (i = 0; i < cmcf->variables.nelts; i++) {
+        if (var[i].name.len == ngx_http_lrt_choice_name.len
+            && ngx_strncmp(var[i].name.data, ngx_http_lrt_choice_name.data,
+                           var[i].name.len)
+               == 0)
+        {
+            lmcf->explain = 1;
+        }
     }
 
     return NGX_OK;
@@ -75,44 +130,74 @@ ngx_http_lrt_add_variables(ngx_conf_t *cf)
 ngx_http_lrt_record_t *
 ngx_http_lrt_record(ngx_http_request_t *r)
 {
-    ngx_pool_cleanup_t     *cln;
-    ngx_http_lrt_ctx_t     *ctx;
-    ngx_http_lrt_record_t  *record;
+    ngx_http_lrt_ctx_t      *ctx;
+    ngx_http_lrt_record_t   *record, **recordp;
 
     ctx = ngx_http_lrt_get_ctx(r);
 
     if (ctx == NULL) {
-        cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_lrt_ctx_t));
-        if (cln == NULL) {
+        ctx = ngx_http_lrt_create_ctx(r);
+        if (ctx == NULL) {
             return NULL;
         }
-
-        ctx = cln->data;
-        ctx->request = NULL;
-
-        if (ngx_array_init(&ctx->records, r->pool, 2,
-                           sizeof(ngx_http_lrt_record_t))
-            != NGX_OK)
-        {
-            return NULL;
-        }
-
-        ctx->request = r;
-        cln->handler = ngx_http_lrt_ctx_cleanup;
-
-        ngx_http_set_ctx(r, ctx, ngx_http_lrt_upstream_module);
     }
 
-    record = ngx_array_push(&ctx->records);
-    if (record == NULL) {
+    record = ngx_pcalloc(r->pool, sizeof(ngx_http_lrt_record_t));
+    recordp = ngx_array_push(&ctx->records);
+
+    if (record == NULL || recordp == NULL) {
         return NULL;
     }
 
-    ngx_memzero(record, sizeof(ngx_http_lrt_record_t));
-
-    record->state = r->upstream_states->nelts - 1;
+    record->state = r->upstream_states ? r->upstream_states->nelts - 1
+                                       : ctx->records.nelts - 1;
+    *recordp = record;
 
     return record;
+}
+
+
+ngx_http_lrt_record_t *
+ngx_http_lrt_last_record(ngx_http_request_t *r)
+{
+    ngx_http_lrt_ctx_t      *ctx;
+    ngx_http_lrt_record_t  **record;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lrt_upstream_module);
+
+    if (ctx == NULL || ctx->records.nelts == 0) {
+        return NULL;
+    }
+
+    record = ctx->records.elts;
+
+    return record[ctx->records.nelts - 1];
+}
+
+
+/* the second best is not held: the name is that of the moment */
+
+void
+ngx_http_lrt_name_next(ngx_http_request_t *r, lrt_table_t *t,
+    ngx_http_lrt_record_t *record)
+{
+    uint32_t   slot;
+    lrt_str_t  name;
+
+    slot = record->pick.reason.next.slot;
+
+    if (slot >= t->capacity) {
+        return;
+    }
+
+    name = lrt_table_name(&t->detail[slot]);
+
+    record->next.data = ngx_pnalloc(r->pool, LRT_STRINGS_LEN);
+
+    if (record->next.data && name.len <= LRT_STRINGS_LEN) {
+        ngx_memcpy(record->next.data, name.data, name.len);
+        record->next.len = name.len;
+    }
 }
 
 
@@ -148,6 +233,35 @@ ngx_http_lrt_get_ctx(ngx_http_request_t *r)
 }
 
 
+static ngx_http_lrt_ctx_t *
+ngx_http_lrt_create_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t  *cln;
+    ngx_http_lrt_ctx_t  *ctx;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_lrt_ctx_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ctx = cln->data;
+
+    if (ngx_array_init(&ctx->records, r->pool, 2,
+                       sizeof(ngx_http_lrt_record_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    ctx->request = r;
+    cln->handler = ngx_http_lrt_ctx_cleanup;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_lrt_upstream_module);
+
+    return ctx;
+}
+
+
 /* only a mark in the list of cleanups */
 
 static void
@@ -167,12 +281,12 @@ ngx_http_lrt_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     ctx = ngx_http_lrt_get_ctx(r);
 
-    if (ctx == NULL || ctx->records.nelts == 0 || r->upstream_states == NULL) {
+    if (ctx == NULL || ctx->records.nelts == 0) {
         v->not_found = 1;
         return NGX_OK;
     }
 
-    print = ngx_http_lrt_printers[data];
+    print = ngx_http_lrt_variables[data].print;
 
     len = ngx_http_lrt_join(r, ctx, print, NULL);
 
@@ -193,61 +307,64 @@ ngx_http_lrt_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 /*
  * As $upstream_addr: a comma between attempts, a colon between groups that
  * were asked one after another, "-" where we had no server to offer or were
- * not asked.  Returns the length; writes nothing if p is NULL.
+ * not asked.  A redirected request has records, but no attempts.
  */
 
 static size_t
 ngx_http_lrt_join(ngx_http_request_t *r, ngx_http_lrt_ctx_t *ctx,
     ngx_http_lrt_print_pt print, u_char *p)
 {
-    size_t                      len;
-    ngx_uint_t                  i, j, n;
-    const char                 *separator;
-    ngx_http_lrt_record_t      *record;
-    ngx_http_upstream_state_t  *state;
+    size_t                       len;
+    ngx_uint_t                   i, j, n;
+    const char                  *separator;
+    ngx_http_lrt_record_t      **record;
+    ngx_http_upstream_state_t   *state;
 
-    state = r->upstream_states->elts;
-    n = r->upstream_states->nelts;
+    state = r->upstream_states ? r->upstream_states->elts : NULL;
+    n = state ? r->upstream_states->nelts : ctx->records.nelts;
     record = ctx->records.elts;
 
     len = 0;
     j = 0;
-    separator = NULL;
+    separator = "";
 
     for (i = 0; i < n; i++) {
 
-        if (i && state[i].peer == NULL) {
+        if (i && state && state[i].peer == NULL) {
             separator = " : ";
             continue;
         }
 
-        if (separator) {
-            if (p) {
-                ngx_memcpy(p + len, separator, ngx_strlen(separator));
-            }
+        len += ngx_http_lrt_put(p, len, separator);
 
-            len += ngx_strlen(separator);
-        }
-
-        while (j < ctx->records.nelts && record[j].state < i) {
+        while (j < ctx->records.nelts && record[j]->state < i) {
             j++;
         }
 
-        if (j < ctx->records.nelts && record[j].state == i && record[j].peer) {
-            len += print(p ? p + len : NULL, &record[j]);
+        if (j < ctx->records.nelts && record[j]->state == i
+            && record[j]->peer)
+        {
+            len += print(p ? p + len : NULL, record[j]);
 
         } else {
-            if (p) {
-                p[len] = '-';
-            }
-
-            len++;
+            len += ngx_http_lrt_put(p, len, "-");
         }
 
         separator = ", ";
     }
 
     return len;
+}
+
+
+static size_t
+ngx_http_lrt_put(u_char *p, size_t len, const char *text)
+{
+    if (p) {
+        ngx_memcpy(p + len, text, ngx_strlen(text));
+    }
+
+    return ngx_strlen(text);
 }
 
 
@@ -265,11 +382,102 @@ ngx_http_lrt_print_peer(u_char *p, ngx_http_lrt_record_t *record)
 static size_t
 ngx_http_lrt_print_generation(u_char *p, ngx_http_lrt_record_t *record)
 {
-    u_char  buf[NGX_INT64_LEN];
-
     if (p == NULL) {
-        p = buf;
+        return NGX_INT64_LEN;
     }
 
     return ngx_sprintf(p, "%uL", record->pick.generation) - p;
+}
+
+
+/* seconds, as other times in logs, but down to the microsecond */
+
+static size_t
+ngx_http_lrt_print_estimate(u_char *p, ngx_http_lrt_record_t *record)
+{
+    uint64_t  us;
+
+    if (p == NULL) {
+        return NGX_INT64_LEN + sizeof(".000000") - 1;
+    }
+
+    us = record->pick.reason.chosen.estimate;
+
+    if (us == 0) {
+        *p = '-';
+        return 1;
+    }
+
+    return ngx_sprintf(p, "%uL.%06uL", us / 1000000, us % 1000000) - p;
+}
+
+
+static size_t
+ngx_http_lrt_print_inflight(u_char *p, ngx_http_lrt_record_t *record)
+{
+    if (p == NULL) {
+        return NGX_INT32_LEN;
+    }
+
+    return ngx_sprintf(p, "%uD", record->pick.inflight) - p;
+}
+
+
+/*
+ * "127.0.0.1:81 least_conn_ext: the best (0.012 s, 1 in flight, weight 2);
+ * next 127.0.0.1:82 (0.013 s, 3 in flight, weight 2)"
+ */
+
+static size_t
+ngx_http_lrt_print_choice(u_char *p, ngx_http_lrt_record_t *record)
+{
+    u_char        *start;
+    lrt_reason_t  *reason;
+
+    if (p == NULL) {
+        return record->peer->len + record->next.len + 320;
+    }
+
+    start = p;
+    reason = &record->pick.reason;
+
+    p = ngx_sprintf(p, "%V %s: %s", record->peer,
+                    lrt_method(reason->method)->name,
+                    ngx_http_lrt_why[reason->why]);
+
+    p = ngx_http_lrt_print_candidate(p, &reason->chosen);
+
+    if (record->next.len) {
+        p = ngx_sprintf(p, "; next %V", &record->next);
+        p = ngx_http_lrt_print_candidate(p, &reason->next);
+    }
+
+    return p - start;
+}
+
+
+static u_char *
+ngx_http_lrt_print_candidate(u_char *p, lrt_candidate_t *candidate)
+{
+    uint64_t  us;
+
+    us = candidate->estimate;
+
+    if (us) {
+        p = ngx_sprintf(p, " (estimate %uL.%03uL ms", us / 1000, us % 1000);
+
+    } else {
+        p = ngx_sprintf(p, " (no estimate");
+    }
+
+    p = ngx_sprintf(p, "; %uD in flight; weight %uD", candidate->inflight,
+                    candidate->weight);
+
+    if (candidate->key != LRT_KEY_NEVER) {
+        p = ngx_sprintf(p, "; score %uL", candidate->key);
+    }
+
+    *p++ = ')';
+
+    return p;
 }

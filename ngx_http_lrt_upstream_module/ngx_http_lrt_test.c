@@ -415,8 +415,8 @@ ngx_http_lrt_test_method(ngx_http_request_t *r, ngx_http_lrt_srv_conf_t *lscf,
 
     ngx_memzero(&c, sizeof(lrt_change_t));
 
-    c.type = LRT_SET_METHOD;
-    c.method = lrt_method_find((const char *) name.data, name.len);
+    c.type = LRT_SET_POLICY;
+    c.policy.method = lrt_method_find((const char *) name.data, name.len);
 
     return ngx_http_lrt_test_commit(lscf, &c, text);
 }

@@ -18,13 +18,20 @@ static ngx_command_t  ngx_http_lrt_commands[] = {
 
 #define LRT_METHOD(directive, name)                                           \
     { ngx_string(#directive),                                                 \
-      NGX_HTTP_UPS_CONF|NGX_CONF_NOARGS,                                      \
+      NGX_HTTP_UPS_CONF|NGX_CONF_ANY,                                         \
       ngx_http_lrt_method,                                                    \
       NGX_HTTP_SRV_CONF_OFFSET,                                               \
       0,                                                                      \
       NULL },
 #include "lrt_methods.h"
 #undef LRT_METHOD
+
+    { ngx_string("lrt_redirect"),
+      NGX_HTTP_LOC_CONF|NGX_HTTP_LIF_CONF|NGX_CONF_1MORE,
+      ngx_http_lrt_redirect,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
 
 #if (LRT_TEST)
     { ngx_string("lrt_test"),
@@ -41,7 +48,7 @@ static ngx_command_t  ngx_http_lrt_commands[] = {
 
 static ngx_http_module_t  ngx_http_lrt_upstream_module_ctx = {
     ngx_http_lrt_add_variables,            /* preconfiguration */
-    NULL,                                  /* postconfiguration */
+    ngx_http_lrt_find_variables,           /* postconfiguration */
 
     ngx_http_lrt_create_main_conf,         /* create main configuration */
     ngx_http_lrt_init_main_conf,           /* init main configuration */
@@ -49,7 +56,7 @@ static ngx_http_module_t  ngx_http_lrt_upstream_module_ctx = {
     ngx_http_lrt_create_srv_conf,          /* create server configuration */
     NULL,                                  /* merge server configuration */
 
-    NULL,                                  /* create location configuration */
+    ngx_http_lrt_create_loc_conf,          /* create location configuration */
     NULL                                   /* merge location configuration */
 };
 
@@ -102,6 +109,10 @@ ngx_http_lrt_method(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     lscf->method = lrt_method_find((char *) cmd->name.data, cmd->name.len);
 
+    if (ngx_http_lrt_policy(cf, cmd, lscf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     uscf->peer.init_upstream = ngx_http_lrt_init_upstream;
 
     uscf->flags = NGX_HTTP_UPSTREAM_CREATE
@@ -110,8 +121,11 @@ ngx_http_lrt_method(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                   |NGX_HTTP_UPSTREAM_MAX_FAILS
                   |NGX_HTTP_UPSTREAM_FAIL_TIMEOUT
                   |NGX_HTTP_UPSTREAM_DOWN
-                  |NGX_HTTP_UPSTREAM_BACKUP
                   |NGX_HTTP_LRT_MODIFY;
+
+    if (!(lrt_method((uint32_t) lscf->method)->takes & LRT_NO_BACKUP)) {
+        uscf->flags |= NGX_HTTP_UPSTREAM_BACKUP;
+    }
 
     if (ngx_http_lrt_push_placeholder(uscf) != NGX_OK) {
         return NGX_CONF_ERROR;
@@ -133,10 +147,15 @@ ngx_http_lrt_create_main_conf(ngx_conf_t *cf)
 
     if (ngx_array_init(&lmcf->groups, cf->pool, 4,
                        sizeof(ngx_http_lrt_srv_conf_t *))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&lmcf->redirects, cf->pool, 1,
+                          sizeof(ngx_http_lrt_loc_conf_t *))
+           != NGX_OK)
     {
         return NULL;
     }
+
+    ngx_queue_init(&lmcf->open);
 
     return lmcf;
 }
@@ -176,6 +195,10 @@ ngx_http_lrt_init_main_conf(ngx_conf_t *cf, void *conf)
                           uscfp[i]->file_name, uscfp[i]->line);
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (ngx_http_lrt_check_redirects(cf, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;

@@ -1,0 +1,242 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "lrt_estimate.h"
+#include "lrt_fixed.h"
+
+
+/*
+ * A server's word: logarithm (20 bits), effective number of samples with four
+ * bits of fraction (12), time of the last sample in milliseconds (32).
+ */
+
+#define LRT_COUNT_ONE        16
+#define LRT_COUNT_MAX        0xfff
+
+#define lrt_word(log, count, stamp)                                           \
+    ((uint64_t) (log) << 44 | (uint64_t) (count) << 32 | (uint32_t) (stamp))
+#define lrt_word_count(word) ((uint32_t) ((word) >> 32) & LRT_COUNT_MAX)
+
+
+/* weights of a new sample, in 16 bits of fraction */
+
+#define LRT_GAIN_ONE         65536
+#define LRT_GAIN_MIN         (LRT_GAIN_ONE / 50)
+#define LRT_GAIN_MAX         (LRT_GAIN_ONE / 2)
+
+#define LRT_MEMORY           1000            /* ms in which it fades to 1/e */
+#define LRT_LOG2_E           6196328019ull   /* 32 bits of fraction */
+
+#define LRT_SPREAD_SAMPLES   64
+
+/* a difference of an eighth of an octave is none, however sure */
+
+#define LRT_TOLERANCE        (LRT_LOG_ONE / 8)
+
+
+static uint32_t lrt_estimate_us(uint64_t us);
+static uint64_t lrt_estimate_gain(uint32_t count, uint32_t idle);
+static uint64_t lrt_sqrt(uint64_t v);
+
+
+uint64_t
+lrt_estimate_add(uint64_t word, uint64_t us, uint64_t now)
+{
+    uint32_t  log, count;
+    uint64_t  gain, rest, inverse;
+    int64_t   step;
+
+    log = lrt_estimate_us(us);
+
+    if (word == 0) {
+        return lrt_word(log, LRT_COUNT_ONE, now);
+    }
+
+    count = lrt_word_count(word);
+    gain = lrt_estimate_gain(count, (uint32_t) now - (uint32_t) word);
+
+    step = ((int64_t) log - (int64_t) lrt_estimate_log(word)) * (int64_t) gain;
+    log = (uint32_t) ((int64_t) lrt_estimate_log(word) + step / LRT_GAIN_ONE);
+
+    /* 1/n' = (1 - a)^2 / n + a^2, for samples of equal variance */
+
+    rest = LRT_GAIN_ONE - gain;
+    inverse = rest * rest * LRT_COUNT_ONE / count + gain * gain;
+    count = (uint32_t) (((uint64_t) LRT_COUNT_ONE << 32) / inverse);
+
+    if (count > LRT_COUNT_MAX) {
+        count = LRT_COUNT_MAX;
+    }
+
+    return lrt_word(log, count, now);
+}
+
+
+uint32_t
+lrt_estimate_log(uint64_t word)
+{
+    return (uint32_t) (word >> 44);
+}
+
+
+uint32_t
+lrt_estimate_stamp(uint64_t word)
+{
+    return (uint32_t) word;
+}
+
+
+uint32_t
+lrt_estimate_deviation(uint64_t word, uint64_t us)
+{
+    uint32_t  a, b;
+
+    if (word == 0) {
+        return 0;
+    }
+
+    a = lrt_estimate_log(word);
+    b = lrt_estimate_us(us);
+
+    return (a > b) ? a - b : b - a;
+}
+
+
+uint64_t
+lrt_spread_add(uint64_t word, uint32_t deviation)
+{
+    int64_t   mean;
+    uint64_t  samples;
+
+    samples = (uint64_t) lrt_spread_samples(word) + 1;
+    mean = lrt_spread_deviation(word);
+
+    mean += ((int64_t) deviation - mean)
+            / (int64_t) (samples < LRT_SPREAD_SAMPLES ? samples
+                                                      : LRT_SPREAD_SAMPLES);
+
+    return (samples & UINT32_MAX) << 32 | (uint64_t) mean;
+}
+
+
+uint32_t
+lrt_spread_samples(uint64_t word)
+{
+    return (uint32_t) (word >> 32);
+}
+
+
+uint32_t
+lrt_spread_deviation(uint64_t word)
+{
+    return (uint32_t) word;
+}
+
+
+/*
+ * The mean of n samples lies, by chance, within twice the standard deviation
+ * over the root of n; the standard deviation is 5/4 of the mean deviation.
+ * The deviation itself is not known well from few samples: for want of more,
+ * a single one may be four octaves away.
+ */
+
+uint32_t
+lrt_estimate_judge(uint64_t word, uint32_t typical, uint64_t spread)
+{
+    uint32_t  log;
+    uint64_t  chance, count;
+
+    if (word == 0 || typical == 0) {
+        return typical;
+    }
+
+    log = lrt_estimate_log(word);
+
+    /* the root of the count, whose fraction has four bits, times 1024 */
+
+    count = lrt_word_count(word);
+
+    chance = (uint64_t) lrt_spread_deviation(spread) * 5 / 2 * 1024
+             / lrt_sqrt(count << 16)
+             + 4 * LRT_LOG_ONE * LRT_COUNT_ONE / count
+             + LRT_TOLERANCE;
+
+    if (log > typical + chance) {
+        return (uint32_t) (log - chance);
+    }
+
+    if (log + chance < typical) {
+        return (uint32_t) (log + chance);
+    }
+
+    return typical;
+}
+
+
+uint64_t
+lrt_estimate_time(uint32_t log)
+{
+    return log ? lrt_exp2((uint64_t) log << (32 - LRT_LOG_SHIFT)) : 0;
+}
+
+
+static uint32_t
+lrt_estimate_us(uint64_t us)
+{
+    /* 2 us and more: 0 is unknown, and 18 minutes are too long for 20 bits */
+
+    us = (us < 2) ? 2 : us;
+    us = (us < (1 << 30)) ? us : (1 << 30);
+
+    return (uint32_t) (lrt_log2(us) >> (32 - LRT_LOG_SHIFT));
+}
+
+
+/*
+ * The first samples count alike, then each for a fiftieth, and more if time
+ * has passed since the last one.  Never more than half: one answer is not
+ * enough to forget what was known.
+ */
+
+static uint64_t
+lrt_estimate_gain(uint32_t count, uint32_t idle)
+{
+    uint64_t  gain, kept, faded;
+
+    gain = (uint64_t) LRT_GAIN_ONE * LRT_COUNT_ONE / (count + LRT_COUNT_ONE);
+
+    if (gain < LRT_GAIN_MIN) {
+        gain = LRT_GAIN_MIN;
+    }
+
+    faded = idle * (LRT_LOG2_E / LRT_MEMORY);
+
+    kept = (faded < (uint64_t) 16 << 32)
+           ? lrt_exp2(((uint64_t) 16 << 32) - faded) : 0;
+
+    if (gain < LRT_GAIN_ONE - kept) {
+        gain = LRT_GAIN_ONE - kept;
+    }
+
+    return (gain < LRT_GAIN_MAX) ? gain : LRT_GAIN_MAX;
+}
+
+
+static uint64_t
+lrt_sqrt(uint64_t v)
+{
+    uint64_t  root, bit;
+
+    root = 0;
+
+    for (bit = (uint64_t) 1 << 31; bit; bit >>= 1) {
+        if ((root + bit) * (root + bit) <= v) {
+            root += bit;
+        }
+    }
+
+    return root ? root : 1;
+}

@@ -1,0 +1,57 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * How long a server takes: a moving average of the logarithm of its times,
+ * which a rare long answer does not spoil, and a judgement: a server is held
+ * for different from the group only if the difference is larger than chance
+ * explains.  Servers that are not different are equal, and so the choice
+ * among them is by load.
+ *
+ * All of it for one server is one word, so that workers need no lock; a
+ * sample that is lost when two of them write at once does no harm.
+ */
+
+
+#ifndef _LRT_ESTIMATE_H_INCLUDED_
+#define _LRT_ESTIMATE_H_INCLUDED_
+
+
+#include "lrt_types.h"
+
+
+/* logarithms of microseconds, 15 bits of fraction */
+
+#define LRT_LOG_SHIFT        15
+#define LRT_LOG_ONE          (1 << LRT_LOG_SHIFT)
+
+
+/* the word of a server: 0 is unknown */
+
+uint64_t lrt_estimate_add(uint64_t word, uint64_t us, uint64_t now);
+uint32_t lrt_estimate_log(uint64_t word);
+uint32_t lrt_estimate_stamp(uint64_t word);      /* ms, 32 bits of it */
+
+/* how far a sample lies from what the word says; 0 if that is nothing */
+
+uint32_t lrt_estimate_deviation(uint64_t word, uint64_t us);
+
+/* the word of a group: number of samples, and their mean deviation */
+
+uint64_t lrt_spread_add(uint64_t word, uint32_t deviation);
+uint32_t lrt_spread_samples(uint64_t word);
+uint32_t lrt_spread_deviation(uint64_t word);
+
+/*
+ * The logarithm that counts: of the server if it is different, else the
+ * typical one of the group.  "typical" 0 is unknown, as is the answer 0.
+ */
+
+uint32_t lrt_estimate_judge(uint64_t word, uint32_t typical, uint64_t spread);
+
+/* microseconds of a logarithm */
+
+uint64_t lrt_estimate_time(uint32_t log);
+
+
+#endif /* _LRT_ESTIMATE_H_INCLUDED_ */

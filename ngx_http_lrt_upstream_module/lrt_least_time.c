@@ -1,0 +1,248 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * Least response time: the server with the least time for a request by
+ * weight, times the requests that it has to work on.
+ */
+
+
+#include "lrt_estimate.h"
+#include "lrt_least_time.h"
+#include "lrt_rank.h"
+
+
+#define LRT_LEAST_TIME_SHIFT   14
+#define LRT_LEAST_TIME_MAX     ((uint64_t) 1 << 28)      /* us */
+#define LRT_LEAST_TIME_QUEUE   0xfffff
+
+/* when a server that is slow and gets no requests is tried again, ms */
+
+#define LRT_TRIAL_MIN          1000
+#define LRT_TRIAL_MAX          10000
+#define LRT_TRIAL_SAMPLES      16
+
+/* how long a worker's word about unfinished requests counts, ms */
+
+#define LRT_LAG_VALID          300
+#define LRT_LAG_DEVIATIONS     4
+
+
+static uint64_t lrt_least_time_key(const lrt_score_t *score);
+static uint64_t lrt_least_time_due(const lrt_score_t *score);
+static uint32_t lrt_least_time_point(const lrt_view_t *view);
+static uint64_t lrt_least_time_share(const lrt_view_t *view, uint32_t slot);
+static uint64_t lrt_least_time_trial(const lrt_score_t *score);
+
+
+const lrt_method_t  lrt_least_time_method = {
+    "least_time",
+    LRT_TAKES_TIME|LRT_TAKES_INFLIGHT,
+    lrt_least_time_key,
+    lrt_least_time_due,
+    lrt_rank_pick,
+    lrt_least_time_point
+};
+
+
+static uint64_t
+lrt_least_time_key(const lrt_score_t *score)
+{
+    uint64_t  time, queue;
+
+    if (lrt_least_time_trial(score) <= score->now) {
+        return 0;
+    }
+
+    time = lrt_least_time_expected(score);
+    queue = lrt_least_time_queue(score);
+
+    return (time << LRT_LEAST_TIME_SHIFT) * queue / score->params->weight + 1;
+}
+
+
+static uint64_t
+lrt_least_time_due(const lrt_score_t *score)
+{
+    uint64_t  trial;
+
+    trial = lrt_least_time_trial(score);
+
+    return (trial > score->now) ? trial : UINT64_MAX;
+}
+
+
+/* weight over time, instead of the minimum that all would follow */
+
+static uint32_t
+lrt_least_time_point(const lrt_view_t *view)
+{
+    return lrt_view_share(view, lrt_least_time_share);
+}
+
+
+static uint64_t
+lrt_least_time_share(const lrt_view_t *view, uint32_t slot)
+{
+    uint64_t     share;
+    lrt_score_t  score;
+
+    lrt_rank_score(view->table, &score, view->policy,
+                   &view->entry[slot].params, &view->table->hot[slot],
+                   view->now);
+
+    share = ((uint64_t) score.params->weight << LRT_LEAST_TIME_SHIFT)
+            / lrt_least_time_expected(&score);
+
+    return share ? share : 1;
+}
+
+
+uint64_t
+lrt_least_time_expected(const lrt_score_t *score)
+{
+    uint64_t  time, lag;
+
+    time = lrt_estimate_time(lrt_estimate_judge(
+                                   lrt_load(&score->hot->estimate),
+                                   score->typical, score->spread));
+
+    /* unknown servers are equal */
+
+    time = time ? time : 1;
+
+    if (score->policy->inflight) {
+        lag = lrt_load(&score->hot->lag);
+
+        if ((uint32_t) score->now - lrt_lag_stamp(lag) < LRT_LAG_VALID
+            && time < (uint64_t) lrt_lag_age(lag) * 1000)
+        {
+            time = (uint64_t) lrt_lag_age(lag) * 1000;
+        }
+    }
+
+    return (time < LRT_LEAST_TIME_MAX) ? time : LRT_LEAST_TIME_MAX;
+}
+
+
+void
+lrt_least_time_lag(lrt_table_t *t, uint32_t slot, unsigned header,
+    uint64_t age, uint64_t now)
+{
+    uint32_t             typical, deviation;
+    uint64_t             lag, *p;
+    lrt_hot_t           *hot;
+    const lrt_policy_t  *policy;
+
+    hot = &t->hot[slot];
+    policy = &lrt_table_side(t, lrt_table_generation(t))->policy;
+
+    if (!policy->inflight || (header && !policy->last_byte)) {
+        return;
+    }
+
+    typical = (uint32_t) lrt_load(&t->head->typical.value);
+    deviation = lrt_spread_deviation(lrt_load(&t->head->spread.value));
+
+    if (typical == 0
+        || age < lrt_estimate_time(typical + LRT_LAG_DEVIATIONS * deviation
+                                   + LRT_LOG_ONE))
+    {
+        return;
+    }
+
+    p = &hot->lag;
+    lag = lrt_load(p);
+    age /= 1000;
+
+    /* another worker may know of an older one */
+
+    if ((uint32_t) now - lrt_lag_stamp(lag) < LRT_LAG_VALID
+        && lrt_lag_age(lag) > age)
+    {
+        return;
+    }
+
+    lrt_store(p, lrt_lag(now, age));
+    lrt_rank_touch(t, slot, now);
+}
+
+
+uint64_t
+lrt_least_time_known(const lrt_score_t *score)
+{
+    uint64_t  word;
+
+    word = lrt_load(&score->hot->estimate);
+
+    return word ? lrt_estimate_time(lrt_estimate_log(word)) : 0;
+}
+
+
+uint64_t
+lrt_least_time_queue(const lrt_score_t *score)
+{
+    int32_t  inflight;
+
+    inflight = lrt_load(&score->hot->inflight);
+
+    if (inflight < 0) {
+        return 1;
+    }
+
+    return (inflight < LRT_LEAST_TIME_QUEUE) ? (uint64_t) inflight + 1
+                                             : LRT_LEAST_TIME_QUEUE;
+}
+
+
+/*
+ * A server that is slower than the group gets no requests, and so nobody
+ * finds out when it is well again.  One request is sent there now and then:
+ * when it has not been asked for about as long as it takes to answer, and
+ * others have answered some requests in the meantime.
+ */
+
+static uint64_t
+lrt_least_time_trial(const lrt_score_t *score)
+{
+    uint32_t  log, idle, wait;
+    uint64_t  word, last, time;
+
+    word = lrt_load(&score->hot->estimate);
+
+    if (word == 0 || lrt_load(&score->hot->inflight) > 0) {
+        return UINT64_MAX;
+    }
+
+    log = lrt_estimate_judge(word, score->typical, score->spread);
+
+    if (log <= score->typical) {
+        return UINT64_MAX;
+    }
+
+    time = lrt_estimate_time(lrt_estimate_log(word)) * 3 / 4 / 1000;
+
+    wait = (time < LRT_TRIAL_MIN) ? LRT_TRIAL_MIN
+           : (time > LRT_TRIAL_MAX) ? LRT_TRIAL_MAX : (uint32_t) time;
+
+    last = lrt_load(&score->hot->trial);
+    idle = (uint32_t) score->now - lrt_trial_stamp(last);
+
+    /* a sample may be younger than the pick that it came from */
+
+    if (idle > (uint32_t) score->now - lrt_estimate_stamp(word)) {
+        idle = (uint32_t) score->now - lrt_estimate_stamp(word);
+    }
+
+    if (idle < wait) {
+        return score->now + wait - idle;
+    }
+
+    if (lrt_spread_samples(score->spread) - lrt_trial_samples(last)
+        < LRT_TRIAL_SAMPLES)
+    {
+        return score->now + LRT_TRIAL_MIN;
+    }
+
+    return score->now;
+}

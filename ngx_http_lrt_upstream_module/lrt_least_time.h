@@ -1,0 +1,53 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * Parts of the choice of least_time that are shown to people, and the words
+ * that it keeps in lrt_hot_t.
+ */
+
+
+#ifndef _LRT_LEAST_TIME_H_INCLUDED_
+#define _LRT_LEAST_TIME_H_INCLUDED_
+
+
+#include "lrt_method.h"
+
+
+/* the last pick: time in ms, and how many samples the group had */
+
+#define lrt_trial(now, samples)                                               \
+    ((uint64_t) (uint32_t) (now) << 32 | (samples))
+#define lrt_trial_stamp(word)    ((uint32_t) ((word) >> 32))
+#define lrt_trial_samples(word)  ((uint32_t) (word))
+
+/* the age of requests that take longer than they should, ms, and when */
+
+#define lrt_lag(now, age)                                                     \
+    ((uint64_t) (uint32_t) (now) << 32 | (uint32_t) (age))
+#define lrt_lag_stamp(word)      ((uint32_t) ((word) >> 32))
+#define lrt_lag_age(word)        ((uint32_t) (word))
+
+
+/* microseconds that a request is expected to take there, without others */
+
+uint64_t lrt_least_time_expected(const lrt_score_t *score);
+
+/* the same without judgement for people, 0 if nothing is known */
+
+uint64_t lrt_least_time_known(const lrt_score_t *score);
+
+/*
+ * A request of this age, us, is not done; "header" if its header has come.
+ * Kept if that is longer than chance explains.
+ */
+
+void lrt_least_time_lag(lrt_table_t *t, uint32_t slot, unsigned header,
+    uint64_t age, uint64_t now);
+
+/* requests that it would have with this one */
+
+uint64_t lrt_least_time_queue(const lrt_score_t *score);
+
+
+#endif /* _LRT_LEAST_TIME_H_INCLUDED_ */
