@@ -196,31 +196,24 @@ lrt_least_time_queue(const lrt_score_t *score)
 
 
 /*
- * A server that is slower than the group gets no requests, and so nobody
- * finds out when it is well again.  One request is sent there now and then:
- * when it has not been asked for about as long as it takes to answer, and
- * others have answered some requests in the meantime.
+ * A server that is not among the best gets no requests, and so nobody finds
+ * out when it is well again, or whether a new one is any good.  One request
+ * is sent there now and then: when it has not been asked for about as long as
+ * it takes to answer, and others have answered some in the meantime.
  */
 
 static uint64_t
 lrt_least_time_trial(const lrt_score_t *score)
 {
-    uint32_t  log, idle, wait;
+    uint32_t  idle, wait;
     uint64_t  word, last, time;
 
+    if (score->typical == 0 || lrt_load(&score->hot->inflight) > 0) {
+        return UINT64_MAX;
+    }
+
     word = lrt_load(&score->hot->estimate);
-
-    if (word == 0 || lrt_load(&score->hot->inflight) > 0) {
-        return UINT64_MAX;
-    }
-
-    log = lrt_estimate_judge(word, score->typical, score->spread);
-
-    if (log <= score->typical) {
-        return UINT64_MAX;
-    }
-
-    time = lrt_estimate_time(lrt_estimate_log(word)) * 3 / 4 / 1000;
+    time = lrt_least_time_known(score) * 3 / 4 / 1000;
 
     wait = (time < LRT_TRIAL_MIN) ? LRT_TRIAL_MIN
            : (time > LRT_TRIAL_MAX) ? LRT_TRIAL_MAX : (uint32_t) time;
@@ -230,7 +223,7 @@ lrt_least_time_trial(const lrt_score_t *score)
 
     /* a sample may be younger than the pick that it came from */
 
-    if (idle > (uint32_t) score->now - lrt_estimate_stamp(word)) {
+    if (word && idle > (uint32_t) score->now - lrt_estimate_stamp(word)) {
         idle = (uint32_t) score->now - lrt_estimate_stamp(word);
     }
 

@@ -17,6 +17,11 @@
 
 #define LRT_TYPICAL_STEP     (LRT_LOG_ONE / 8)
 
+/* and so many samples may make somebody due for a trial */
+
+#define LRT_LEARNED_SAMPLES  4
+#define LRT_REFRESH_PER_MS   256             /* slots */
+
 
 static uint64_t lrt_rank_best(const lrt_view_t *view, uint32_t *blocks);
 static uint32_t lrt_rank_among(const lrt_view_t *view, uint64_t best,
@@ -101,7 +106,8 @@ lrt_rank_refresh(lrt_table_t *t, uint64_t now)
 void
 lrt_rank_learned(lrt_table_t *t, uint64_t before, uint64_t after, uint64_t now)
 {
-    uint64_t  n, sum, typical, old;
+    uint32_t  top;
+    uint64_t  n, sum, typical, old, samples;
 
     n = lrt_add(&t->head->known.value, (before == 0)) + (before == 0);
 
@@ -112,7 +118,21 @@ lrt_rank_learned(lrt_table_t *t, uint64_t before, uint64_t after, uint64_t now)
     typical = n ? sum / n : 0;
     old = lrt_load(&t->head->typical.value);
 
-    if (typical + LRT_TYPICAL_STEP < old || typical > old + LRT_TYPICAL_STEP) {
+    samples = lrt_spread_samples(lrt_load(&t->head->spread.value));
+
+    if (typical + LRT_TYPICAL_STEP >= old
+        && old + LRT_TYPICAL_STEP >= typical
+        && samples % LRT_LEARNED_SAMPLES != 0)
+    {
+        return;
+    }
+
+    /* in a large group no more often than it can be afforded */
+
+    top = lrt_table_side(t, lrt_table_generation(t))->top;
+
+    if (now >= lrt_load(&t->head->refreshed) + top / LRT_REFRESH_PER_MS) {
+        lrt_store(&t->head->refreshed, now);
         lrt_rank_refresh(t, now);
     }
 }

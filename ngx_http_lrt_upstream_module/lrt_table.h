@@ -141,6 +141,7 @@ typedef struct {
     uint32_t             reserved;
     uint64_t             ngone;
     uint64_t             audited;        /* ms */
+    uint64_t             refreshed;      /* ms; see lrt_rank.h */
     uint64_t             hook;           /* kill point of a test build */
     lrt_side_t           side[2];
 
