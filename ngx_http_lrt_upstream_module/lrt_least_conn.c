@@ -12,7 +12,7 @@
 
 #define LRT_LEAST_CONN_SHIFT  40
 #define LRT_LEAST_CONN_MAX    0x7fffff
-#define LRT_LEAST_CONN_TRIES  3
+#define LRT_LEAST_CONN_TRIES  4
 
 
 static uint64_t lrt_least_conn_key(const lrt_params_t *params,
@@ -21,6 +21,8 @@ static uint32_t lrt_least_conn_pick(const lrt_view_t *view);
 static uint32_t lrt_least_conn_among(const lrt_view_t *view, uint64_t best,
     uint32_t blocks);
 static unsigned lrt_least_conn_accept(const lrt_view_t *view, uint32_t slot,
+    uint64_t key);
+static unsigned lrt_least_conn_open(const lrt_view_t *view, uint32_t slot,
     uint64_t key);
 
 
@@ -58,7 +60,9 @@ static uint32_t
 lrt_least_conn_pick(const lrt_view_t *view)
 {
     uint32_t  i, slot, blocks;
-    uint64_t  best;
+    uint64_t  best, before;
+
+    before = LRT_KEY_NEVER;
 
     for (i = 0; i < LRT_LEAST_CONN_TRIES; i++) {
 
@@ -76,13 +80,28 @@ lrt_least_conn_pick(const lrt_view_t *view)
 
         /*
          * The rank was good and the server is not: another request was
-         * faster, or a worker died before it could tell.
+         * faster, or, if it stays so, a worker died before it could tell.
          */
 
+        if (best == before) {
+            lrt_rank_refresh(view->table, view->now);
+        }
+
+        before = best;
+    }
+
+    /*
+     * There may be no ranks yet, since the method is new or all servers are.
+     * Before the writer gets to them, a request must not be refused.
+     */
+
+    slot = lrt_view_scan(view, NULL, lrt_least_conn_open, 0);
+
+    if (slot != LRT_NONE) {
         lrt_rank_refresh(view->table, view->now);
     }
 
-    return LRT_NONE;
+    return slot;
 }
 
 
@@ -115,4 +134,13 @@ lrt_least_conn_accept(const lrt_view_t *view, uint32_t slot, uint64_t key)
 {
     return lrt_load(&view->table->key[view->tier][slot]) == key
            && lrt_view_open(view, slot);
+}
+
+
+static unsigned
+lrt_least_conn_open(const lrt_view_t *view, uint32_t slot, uint64_t key)
+{
+    (void) key;
+
+    return lrt_view_open(view, slot);
 }
