@@ -218,9 +218,10 @@ lrt_change_room(const lrt_table_t *t)
 
 
 lrt_rc_t
-lrt_change_move(lrt_table_t *dst, lrt_table_t *src)
+lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
+    const void *data)
 {
-    uint32_t            i, n, slot, tier;
+    uint32_t            i, n, slot, to, tier;
     uint64_t            generation;
     lrt_hot_t          *hot;
     lrt_draft_t         d;
@@ -235,7 +236,11 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src)
 
     n = side->tier[LRT_PRIMARY].n + side->tier[LRT_BACKUP].n;
 
-    if (n > dst->capacity) {
+    for (i = 0, to = 0; i < n; i++) {
+        to += !leaves(src, order[i], data);
+    }
+
+    if (to > dst->capacity) {
         return LRT_FULL;
     }
 
@@ -243,20 +248,24 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src)
 
     lrt_draft_begin(&d, dst, generation + 1);
 
-    for (i = 0; i < n; i++) {
+    for (i = 0, to = 0; i < n; i++) {
         slot = order[i];
 
-        d.entry[i] = entry[slot];
-        dst->detail[i] = src->detail[slot];
+        if (leaves(src, slot, data)) {
+            continue;
+        }
 
-        hot = &dst->hot[i];
+        d.entry[to] = entry[slot];
+        dst->detail[to] = src->detail[slot];
+
+        hot = &dst->hot[to];
         hot->fails = src->hot[slot].fails;
         hot->accessed = src->hot[slot].accessed;
         hot->checked = src->hot[slot].checked;
         hot->estimate = src->hot[slot].estimate;
         hot->trial = src->hot[slot].trial;
 
-        lrt_draft_index(&d, i);
+        lrt_draft_index(&d, to++);
     }
 
     /* what the new zone has no room for comes back with a reload, no more */

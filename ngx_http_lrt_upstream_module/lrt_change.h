@@ -83,12 +83,17 @@ unsigned lrt_policy_valid(const lrt_policy_t *p);
 uint32_t lrt_change_room(const lrt_table_t *t);
 
 /*
- * All servers with what is known of them, into a freshly formatted table;
- * nobody may use that yet.  LRT_FULL if it is too small.  Requests in flight
- * stay with the old table, which is marked as superseded.
+ * All servers with what is known of them, but for those that "leaves" says
+ * stay behind, into a freshly formatted table; nobody may use that yet.
+ * LRT_FULL if it is too small.  Requests in flight stay with the old table,
+ * which is marked as superseded.
  */
 
-lrt_rc_t lrt_change_move(lrt_table_t *dst, lrt_table_t *src);
+typedef unsigned (*lrt_leaves_pt)(const lrt_table_t *t, uint32_t slot,
+    const void *data);
+
+lrt_rc_t lrt_change_move(lrt_table_t *dst, lrt_table_t *src,
+    lrt_leaves_pt leaves, const void *data);
 
 /*
  * Servers that were removed at run time, but are still configured.  "add"

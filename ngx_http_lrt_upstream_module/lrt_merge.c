@@ -12,6 +12,8 @@
 static uint64_t lrt_merge_hash(const lrt_server_t *server);
 static unsigned lrt_merge_lists(const lrt_conf_t *conf, uint64_t hash);
 static lrt_change_t *lrt_merge_push(lrt_change_set_t *set, lrt_change_e type);
+static unsigned lrt_merge_leaves(const lrt_table_t *t, uint32_t slot,
+    const void *data);
 static void lrt_merge_removed(lrt_table_t *t, const lrt_conf_t *conf,
     lrt_change_set_t *set);
 static void lrt_merge_present(lrt_table_t *t, uint32_t slot,
@@ -45,7 +47,7 @@ uint32_t
 lrt_merge_need(const lrt_table_t *t, const lrt_conf_t *conf)
 {
     uint32_t            i, slot, n;
-    uint64_t            generation;
+    uint64_t            hash, generation;
     const lrt_entry_t  *entry;
 
     generation = lrt_table_generation(t);
@@ -62,13 +64,27 @@ lrt_merge_need(const lrt_table_t *t, const lrt_conf_t *conf)
         }
     }
 
+    /* whose removal was remembered, but did not come to pass, is still here */
+
     for (i = 0; i < conf->n; i++) {
-        if (lrt_gone_find(t, lrt_merge_hash(&conf->server[i]))) {
+        hash = lrt_merge_hash(&conf->server[i]);
+
+        if (lrt_gone_find(t, hash)
+            && lrt_table_find(t, generation & 1, &conf->server[i], hash)
+               == LRT_NONE)
+        {
             n--;
         }
     }
 
     return n;
+}
+
+
+lrt_rc_t
+lrt_merge_move(lrt_table_t *dst, lrt_table_t *src, const lrt_conf_t *conf)
+{
+    return lrt_change_move(dst, src, lrt_merge_leaves, conf);
 }
 
 
@@ -123,6 +139,22 @@ lrt_merge(lrt_table_t *t, const lrt_conf_t *conf, lrt_change_t *changes,
 }
 
 
+/* was configured, and is no more */
+
+static unsigned
+lrt_merge_leaves(const lrt_table_t *t, uint32_t slot, const void *data)
+{
+    const lrt_conf_t   *conf = data;
+    const lrt_entry_t  *entry;
+
+    entry = &lrt_table_entries(t, lrt_table_generation(t))[slot];
+
+    return entry->ident
+           && t->detail[slot].in_conf
+           && !lrt_merge_lists(conf, entry->hash);
+}
+
+
 static void
 lrt_merge_removed(lrt_table_t *t, const lrt_conf_t *conf,
     lrt_change_set_t *set)
@@ -135,10 +167,7 @@ lrt_merge_removed(lrt_table_t *t, const lrt_conf_t *conf,
 
     for (slot = 0; slot < t->capacity; slot++) {
 
-        if (entry[slot].ident
-            && t->detail[slot].in_conf
-            && !lrt_merge_lists(conf, entry[slot].hash))
-        {
+        if (lrt_merge_leaves(t, slot, conf)) {
             c = lrt_merge_push(set, LRT_REMOVE);
             c->ident = entry[slot].ident;
             c->slot = slot;

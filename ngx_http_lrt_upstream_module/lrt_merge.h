@@ -34,6 +34,14 @@ void lrt_merge_index(const lrt_conf_t *conf);
 
 uint32_t lrt_merge_need(const lrt_table_t *t, const lrt_conf_t *conf);
 
+/*
+ * See lrt_change_move().  Servers that left the configuration stay behind:
+ * the new table need not have room for them.
+ */
+
+lrt_rc_t lrt_merge_move(lrt_table_t *dst, lrt_table_t *src,
+    const lrt_conf_t *conf);
+
 /* room for so many changes is needed */
 
 uint32_t lrt_merge_max(const lrt_table_t *t, const lrt_conf_t *conf);

@@ -25,8 +25,6 @@ typedef struct {
 } lrt_walk_t;
 
 
-static unsigned lrt_view_any(const lrt_view_t *view, uint32_t slot,
-    uint64_t key);
 static uint64_t lrt_view_weight(const lrt_view_t *view, uint32_t slot);
 static uint32_t lrt_view_walk(const lrt_view_t *view, const lrt_walk_t *walk);
 static uint64_t lrt_view_turn(const lrt_view_t *view, lrt_cursor_e cursor);
@@ -168,7 +166,7 @@ lrt_view_share(const lrt_view_t *view, lrt_share_pt share)
 }
 
 
-static unsigned
+unsigned
 lrt_view_any(const lrt_view_t *view, uint32_t slot, uint64_t key)
 {
     (void) key;

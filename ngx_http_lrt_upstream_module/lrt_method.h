@@ -155,6 +155,8 @@ unsigned lrt_view_tried(const lrt_view_t *view, uint32_t slot);
 typedef unsigned (*lrt_accept_pt)(const lrt_view_t *view, uint32_t slot,
     uint64_t key);
 
+unsigned lrt_view_any(const lrt_view_t *view, uint32_t slot, uint64_t key);
+
 uint32_t lrt_view_draw(const lrt_view_t *view, lrt_accept_pt accept,
     uint64_t key);
 

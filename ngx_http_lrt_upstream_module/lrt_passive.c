@@ -60,10 +60,12 @@ lrt_passive_failed(const lrt_params_t *params, lrt_hot_t *hot, uint64_t now)
 {
     uint32_t  fails;
 
-    fails = lrt_add(&hot->fails, 1) + 1;
+    /* the times first: with an old one the last failure would ask for a trial */
 
     lrt_store(&hot->accessed, now);
     lrt_store(&hot->checked, now);
+
+    fails = lrt_add(&hot->fails, 1) + 1;
 
     return params->max_fails && fails >= params->max_fails;
 }
@@ -72,12 +74,17 @@ lrt_passive_failed(const lrt_params_t *params, lrt_hot_t *hot, uint64_t now)
 void
 lrt_passive_passed(lrt_hot_t *hot)
 {
-    /* a success clears only the failures of an earlier window */
+    uint32_t  fails;
 
-    if (lrt_load(&hot->fails)
-        && lrt_load(&hot->accessed) < lrt_load(&hot->checked))
-    {
-        lrt_store(&hot->fails, 0);
+    fails = lrt_load(&hot->fails);
+
+    /*
+     * A success clears only the failures of an earlier window, and not one
+     * that is counted right now.
+     */
+
+    if (fails && lrt_load(&hot->accessed) < lrt_load(&hot->checked)) {
+        (void) lrt_cas(&hot->fails, fails, 0);
     }
 }
 

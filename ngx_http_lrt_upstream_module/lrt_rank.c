@@ -11,7 +11,7 @@
 
 /* a pick that finds less than the ranks promised has them computed anew */
 
-#define LRT_RANK_TRIES       3
+#define LRT_RANK_TRIES       4
 
 /* what is typical of the group changed so much that all ranks do, too */
 
@@ -216,7 +216,9 @@ uint32_t
 lrt_rank_pick(const lrt_view_t *view)
 {
     uint32_t  i, slot, blocks;
-    uint64_t  best;
+    uint64_t  best, before;
+
+    before = LRT_KEY_NEVER;
 
     for (i = 0; i < LRT_RANK_TRIES; i++) {
 
@@ -234,13 +236,28 @@ lrt_rank_pick(const lrt_view_t *view)
 
         /*
          * The rank was good and the server is not: another request was
-         * faster, or a worker died before it could tell.
+         * faster, or, if it stays so, a worker died before it could tell.
          */
 
+        if (best == before) {
+            lrt_rank_refresh(view->table, view->now);
+        }
+
+        before = best;
+    }
+
+    /*
+     * There may be no ranks yet, since the method is new or all servers are.
+     * Before the writer gets to them, a request must not be refused.
+     */
+
+    slot = lrt_view_scan(view, NULL, lrt_view_any, 0);
+
+    if (slot != LRT_NONE) {
         lrt_rank_refresh(view->table, view->now);
     }
 
-    return LRT_NONE;
+    return slot;
 }
 
 

@@ -10,10 +10,6 @@
 #include "lrt_method.h"
 
 
-static unsigned lrt_round_robin_accept(const lrt_view_t *view, uint32_t slot,
-    uint64_t key);
-
-
 const lrt_method_t  lrt_round_robin_method = {
     "round_robin_ext",
     0,
@@ -29,20 +25,11 @@ lrt_round_robin_pick(const lrt_view_t *view)
 {
     uint32_t  slot;
 
-    slot = lrt_view_draw(view, lrt_round_robin_accept, 0);
+    slot = lrt_view_draw(view, lrt_view_any, 0);
 
     if (slot != LRT_NONE) {
         return slot;
     }
 
-    return lrt_view_scan(view, NULL, lrt_round_robin_accept, 0);
-}
-
-
-static unsigned
-lrt_round_robin_accept(const lrt_view_t *view, uint32_t slot, uint64_t key)
-{
-    (void) key;
-
-    return lrt_view_open(view, slot);
+    return lrt_view_scan(view, NULL, lrt_view_any, 0);
 }

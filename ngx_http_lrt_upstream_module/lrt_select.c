@@ -70,6 +70,13 @@ lrt_select(lrt_table_t *t, const lrt_owner_t *owner, const lrt_ask_t *ask,
                             lrt_spread_samples(
                                           lrt_load(&t->head->spread.value))));
 
+        /* if this is a trial, the server is due again whatever comes of it */
+
+        if (lrt_load(&t->hot[slot].fails)) {
+            lrt_rank_wake_at(t, lrt_passive_until(&view.entry[slot].params,
+                                                  &t->hot[slot]));
+        }
+
         lrt_rank_touch(t, slot, ask->now);
         lrt_stats_selected(&t->detail[slot].stats, ask->wall);
 
@@ -132,6 +139,7 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
     uint64_t             generation;
     lrt_hot_t           *hot;
     lrt_stats_t         *st;
+    const lrt_side_t    *side;
     const lrt_entry_t   *entry;
 
     hot = &t->hot[pick->slot];
@@ -140,6 +148,7 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
     lrt_stats_finished(st, out);
 
     generation = lrt_table_generation(t);
+    side = lrt_table_side(t, generation);
     entry = &lrt_table_entries(t, generation)[pick->slot];
 
     /* a server that was removed meanwhile has no parameters any more */
@@ -152,11 +161,12 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
         if (how == LRT_ENDED_WELL) {
             lrt_passive_passed(hot);
 
+        /* what a lone server fails must not shut it out when another comes */
+
         } else if (how == LRT_ENDED_FAILED
-                   && lrt_passive_failed(&entry->params, hot, now)
-                   && !lrt_table_side(t, generation)
-                           ->tier[entry->params.backup ? LRT_BACKUP
-                                                       : LRT_PRIMARY].lone)
+                   && !lrt_load(&side->tier[entry->params.backup ? LRT_BACKUP
+                                                   : LRT_PRIMARY].lone)
+                   && lrt_passive_failed(&entry->params, hot, now))
         {
             (void) lrt_add(&st->unavail, 1);
             lrt_rank_wake_at(t, lrt_passive_until(&entry->params, hot));
@@ -256,11 +266,12 @@ lrt_select_slot(lrt_table_t *t, uint64_t generation, const lrt_ask_t *ask,
     for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
 
         lrt_table_schedule(t, generation, tier, &view->schedule);
-        first = lrt_load(&side->tier[tier].first);
+        first = (uint32_t) (view->schedule.reach - t->reach[generation & 1]);
 
         /* numbers of two generations, mixed, would lead out of the arrays */
 
         if (view->schedule.total == 0
+            || view->schedule.n == 0
             || first > t->capacity
             || view->schedule.n > t->capacity - first)
         {

@@ -267,17 +267,20 @@ void
 lrt_table_schedule(const lrt_table_t *t, uint64_t generation, lrt_tier_e tier,
     lrt_schedule_t *s)
 {
+    uint32_t           first;
     const lrt_tier_t  *lt;
 
     /* loaded once each: the caller may not see a number change later */
 
     lt = &lrt_table_side(t, generation)->tier[tier];
 
+    first = lrt_load(&lt->first);
+
     s->n = lrt_load(&lt->n);
     s->stride = lrt_load(&lt->stride);
     s->total = lrt_load(&lt->total);
-    s->reach = t->reach[generation & 1] + lt->first;
-    s->guide = t->guide[generation & 1] + lt->first;
+    s->reach = t->reach[generation & 1] + first;
+    s->guide = t->guide[generation & 1] + first;
 }
 
 

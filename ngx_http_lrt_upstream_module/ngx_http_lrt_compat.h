@@ -108,25 +108,36 @@ ngx_http_lrt_server_route(ngx_http_upstream_server_t *server)
 
 /*
  * Below 1.29.7 "keepalive" wraps the balancer where it stands, so when it
- * comes before our directive there is something to keep.  The first member of
- * its configuration, which is its own business otherwise, is the number of
- * connections, and tells it from a balancing method.
+ * comes before our directive there is something to keep.  Its configuration
+ * is its own business, but what it wraps is written there: the functions of
+ * round robin, unless there is another method as well.
  */
 
+#define NGX_HTTP_LRT_KEEPALIVE_WORDS  10
+
 static ngx_inline ngx_uint_t
-ngx_http_lrt_keepalive_came_first(ngx_conf_t *cf,
-    ngx_http_upstream_srv_conf_t *us)
+ngx_http_lrt_keepalive_wraps(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
+    uintptr_t function)
 {
-    ngx_uint_t     i;
+    uintptr_t     *word;
+    ngx_uint_t     i, j;
     ngx_module_t  *module;
 
     for (i = 0; cf->cycle->modules[i]; i++) {
         module = cf->cycle->modules[i];
 
         if (ngx_strcmp(module->name, "ngx_http_upstream_keepalive_module")
-            == 0)
+            != 0)
         {
-            return *(ngx_uint_t *) us->srv_conf[module->ctx_index] != 0;
+            continue;
+        }
+
+        word = us->srv_conf[module->ctx_index];
+
+        for (j = 0; j < NGX_HTTP_LRT_KEEPALIVE_WORDS; j++) {
+            if (word[j] == function) {
+                return 1;
+            }
         }
     }
 

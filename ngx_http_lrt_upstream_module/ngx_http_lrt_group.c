@@ -424,5 +424,22 @@ ngx_http_lrt_group_wrap(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
     us->servers = servers;
     lscf->wrapped_init = us->peer.init;
 
-    return rc;
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    /* a method between keepalive and ours has put keepalive aside */
+
+    if (!ngx_http_lrt_keepalive_wraps(cf, us,
+                          (uintptr_t) ngx_http_upstream_init_round_robin_peer))
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "upstream \"%V\" has another load balancing method "
+                      "beside \"%s\", leave one of them in %s:%ui",
+                      &us->host, lrt_method((uint32_t) lscf->method)->name,
+                      us->file_name, us->line);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }

@@ -12,6 +12,8 @@
 #include "ngx_http_lrt.h"
 
 
+static ngx_http_lrt_main_conf_t *ngx_http_lrt_conf_before(
+    ngx_cycle_t *cycle);
 static void ngx_http_lrt_reload_group(ngx_cycle_t *cycle,
     ngx_http_lrt_srv_conf_t *lscf);
 static void ngx_http_lrt_reload_move(ngx_cycle_t *cycle,
@@ -34,12 +36,7 @@ ngx_http_lrt_init_module(ngx_cycle_t *cycle)
     lmcf = ngx_http_cycle_get_module_main_conf(cycle,
                                                ngx_http_lrt_upstream_module);
 
-    before = NULL;
-
-    if (cycle->old_cycle && cycle->old_cycle->conf_ctx) {
-        before = ngx_http_cycle_get_module_main_conf(cycle->old_cycle,
-                                               ngx_http_lrt_upstream_module);
-    }
+    before = ngx_http_lrt_conf_before(cycle);
 
     if (lmcf && lmcf->registry) {
 
@@ -61,6 +58,31 @@ ngx_http_lrt_init_module(ngx_cycle_t *cycle)
 }
 
 
+static ngx_http_lrt_main_conf_t *
+ngx_http_lrt_conf_before(ngx_cycle_t *cycle)
+{
+    ngx_uint_t    i;
+    ngx_cycle_t  *old;
+
+    old = cycle->old_cycle;
+
+    if (old == NULL || old->conf_ctx == NULL) {
+        return NULL;
+    }
+
+    /* a module that "load_module" just brought has no place there */
+
+    for (i = 0; i < old->modules_n; i++) {
+        if (old->modules[i] == &ngx_http_lrt_upstream_module) {
+            return ngx_http_cycle_get_module_main_conf(old,
+                                               ngx_http_lrt_upstream_module);
+        }
+    }
+
+    return NULL;
+}
+
+
 /* a worker's part, whenever its timer runs */
 
 void
@@ -73,7 +95,10 @@ ngx_http_lrt_merge_pending(ngx_http_lrt_main_conf_t *lmcf)
 
     for (i = 0; i < lmcf->groups.nelts; i++) {
 
+        /* in a table that was replaced there is nothing to change any more */
+
         if (lscfp[i]->table.head == NULL
+            || lrt_load(&lscfp[i]->table.head->superseded)
             || lrt_load(&lscfp[i]->table.head->merged)
                >= lscfp[i]->conf.number
             || !ngx_http_lrt_trylock(lscfp[i]))
@@ -133,7 +158,7 @@ ngx_http_lrt_reload_move(ngx_cycle_t *cycle, ngx_http_lrt_srv_conf_t *lscf)
 
     locked = ngx_http_lrt_master_lock(old);
 
-    if (lrt_change_move(&lscf->table, &before) != LRT_OK) {
+    if (lrt_merge_move(&lscf->table, &before, &lscf->conf) != LRT_OK) {
         ngx_log_error(NGX_LOG_ERR, cycle->log, 0,
                       "upstream \"%V\" got too many servers while its zone "
                       "was replaced, it starts as configured",

@@ -213,6 +213,10 @@ ngx_http_lrt_test_run(ngx_http_request_t *r, ngx_http_lrt_test_op_t *op,
         return NGX_HTTP_NOT_FOUND;
     }
 
+    if (lscf && lscf->table.head == NULL) {
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
     if (!op->locked) {
         return op->handler(r, lscf, text);
     }

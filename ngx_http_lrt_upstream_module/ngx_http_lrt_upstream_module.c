@@ -96,7 +96,9 @@ ngx_http_lrt_method(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (uscf->peer.init_upstream) {
 
-        if (!ngx_http_lrt_keepalive_came_first(cf, uscf)) {
+        if (!ngx_http_lrt_keepalive_wraps(cf, uscf,
+                               (uintptr_t) ngx_http_upstream_init_round_robin))
+        {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "\"%V\" must be the only load balancing method "
                                "of the upstream and stand before \"sticky\"",

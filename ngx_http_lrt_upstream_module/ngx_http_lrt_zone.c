@@ -24,6 +24,10 @@
 
 #define NGX_HTTP_LRT_MIN_PEERS    64
 
+/* of all zones, see ngx_init_zone_pool() */
+
+#define NGX_HTTP_LRT_SLAB_MIN_SHIFT  3
+
 
 static ngx_int_t ngx_http_lrt_add_registry_zone(ngx_conf_t *cf,
     ngx_http_lrt_main_conf_t *lmcf);
@@ -296,18 +300,23 @@ ngx_http_lrt_check_capacity(ngx_shm_zone_t *shm_zone,
 }
 
 
-/* a zone in which so many bytes can be allocated in one piece */
+/* the smallest zone in which so many bytes can be allocated in one piece */
 
 static size_t
 ngx_http_lrt_zone_size(size_t size)
 {
-    size_t  pages;
+    size_t  pages, head;
 
     pages = (size + ngx_pagesize - 1) / ngx_pagesize;
 
-    /* the pool's own head, and a page lost when it is aligned */
+    /* what ngx_slab_init() puts before the first page */
 
-    return (pages + 3) * ngx_pagesize + pages * sizeof(ngx_slab_page_t);
+    head = sizeof(ngx_slab_pool_t)
+           + (ngx_pagesize_shift - NGX_HTTP_LRT_SLAB_MIN_SHIFT)
+             * (sizeof(ngx_slab_page_t) + sizeof(ngx_slab_stat_t))
+           + pages * sizeof(ngx_slab_page_t);
+
+    return pages * ngx_pagesize + ngx_align(head, ngx_pagesize);
 }
 
 
@@ -384,6 +393,12 @@ ngx_uint_t
 ngx_http_lrt_trylock(ngx_http_lrt_srv_conf_t *lscf)
 {
     ngx_slab_pool_t  *shpool;
+
+    /* the table is gone, and its lock with it */
+
+    if (lscf->table.head == NULL) {
+        return 0;
+    }
 
     shpool = (ngx_slab_pool_t *) lscf->shm_zone->shm.addr;
 

@@ -63,7 +63,7 @@ missing_packages() {
 install_packages() {
     local log=$cache/packages.log stubs=$cache/no-services
     local apt=($sudo env DEBIAN_FRONTEND=noninteractive apt-get -y
-        -o DPkg::Lock::Timeout=600
+        -o DPkg::Lock::Timeout=600 -o DPkg::Use-Pty=0
         -o DPkg::Path="$stubs:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 
     # a package that brings a service (nginx) must not start it

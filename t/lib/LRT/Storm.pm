@@ -1,0 +1,67 @@
+package LRT::Storm;
+
+# Traffic and changes that go on while a test kills and reloads, and what
+# came of them.
+#
+#     my $traffic = LRT::Storm->traffic($t, '/u', concurrency => 8);
+#     my $changes = LRT::Storm->changes($t, groups => ['u'], rate => 500,
+#         servers => \@addresses);
+#     ...
+#     $traffic->stop;
+#     $changes->stop;
+#
+#     is_deeply($traffic->failed, {});
+#     is_deeply([LRT::Storm::wrong_servers($traffic, 'u', $changes)], []);
+#
+# Everybody uses the same clock, and notes it before he asks and after he got
+# the answer: so it can be said which servers a request could have met.
+
+use v5.36;
+
+use LRT::Storm::Changes;
+use LRT::Storm::Traffic;
+
+
+# Requests to a URI; options as for LRT->load.  The server that answers is
+# the first word of the body or the header X-Backend.
+
+sub traffic ($class, $t, $uri, %o) {
+    return LRT::Storm::Traffic->new($t, $uri, %o);
+}
+
+
+# Adds, removals and changes of weight and "down" in some groups, `rate` of
+# them a second, by `processes` processes (2).  Each has its part of the
+# servers, and leaves at least `usable` of them (3) in each group; it begins
+# with all of them added.  Returns when that is done.
+#
+# servers => hash: name, as in answers => address
+
+sub changes ($class, $t, %o) {
+    return LRT::Storm::Changes->new($t, %o);
+}
+
+
+# Requests that were answered by a server that was not in the group, or was
+# down, all the time from their beginning to their end; as text.  A server
+# that never changed is named in `always`.
+
+sub wrong_servers ($traffic, $group, $changes, @always) {
+    my $presence = $changes->presence($group);
+    my %always   = map { $_ => 1 } @always;
+    my @wrong;
+
+    for my $request ($traffic->requests) {
+        my ($begin, $end, $server, $failure) = @$request;
+        next if $failure || $always{$server};
+
+        push @wrong, sprintf '%.6f to %.6f by %s', $begin, $end, $server
+            unless grep { $_->[0] <= $end && $_->[1] >= $begin }
+                @{ $presence->{$server} };
+    }
+
+    return @wrong;
+}
+
+
+1;
