@@ -294,8 +294,8 @@ fx_method(fx_t *fx, uint32_t method)
 
     memset(&c, 0, sizeof(lrt_change_t));
 
-    c.type = LRT_SET_METHOD;
-    c.method = method;
+    c.type = LRT_SET_POLICY;
+    c.policy.method = method;
 
     return fx_commit(fx, &c, 1);
 }

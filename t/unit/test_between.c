@@ -685,7 +685,7 @@ test_mixed_generations(void)
             mixed.word[w] = tap_once_in(2) ? one.word[w] : two.word[w];
         }
 
-        mixed.side.method = method;
+        mixed.side.policy.method = method;
         *side = mixed.side;
 
         for (tier = 0; tier < LRT_TIERS; tier++) {

@@ -171,8 +171,8 @@ test_refused(void)
     bad[5].fields = LRT_F_WEIGHT;
     bad[5].server.params.weight = (uint32_t) LRT_MAX_WEIGHT + 1;
     bad[6] = remove_(0);
-    bad[6].type = LRT_SET_METHOD;
-    bad[6].method = LRT_METHODS;
+    bad[6].type = LRT_SET_POLICY;
+    bad[6].policy.method = LRT_METHODS;
     bad[7] = add(&s[7], 107);
     bad[7].server.socklen = LRT_SOCKADDR_LEN + 1;
     bad[8] = add(&s[8], 108);
@@ -191,8 +191,8 @@ test_refused(void)
             set[j].fields = LRT_F_ALL;
             set[j++].server.params = fx_params(9);
             set[j] = remove_(0);
-            set[j].type = LRT_SET_METHOD;
-            set[j++].method = LC;
+            set[j].type = LRT_SET_POLICY;
+            set[j++].policy.method = LC;
 
             memmove(&set[where + 1], &set[where],
                     (4 - where) * sizeof(lrt_change_t));
@@ -1048,8 +1048,8 @@ script_change(script_t *sc, uint32_t i)
         }
 
     } else {
-        c->type = LRT_SET_METHOD;
-        c->method = tap_below(20) ? tap_below(2) : LRT_METHODS;
+        c->type = LRT_SET_POLICY;
+        c->policy.method = tap_below(20) ? tap_below(2) : LRT_METHODS;
     }
 }
 
@@ -1066,13 +1066,13 @@ draft_apply(script_t *sc, const lrt_change_t *c)
 
     switch (c->type) {
 
-    case LRT_SET_METHOD:
+    case LRT_SET_POLICY:
 
-        if (c->method >= LRT_METHODS) {
+        if (c->policy.method >= LRT_METHODS) {
             return LRT_INVALID;
         }
 
-        m->method = c->method;
+        m->method = c->policy.method;
         return LRT_OK;
 
     case LRT_ADD:
@@ -1168,7 +1168,7 @@ compare(script_t *sc)
     fx_snapshot(&sc->fx);
 
     if (!check(sc->fx.snap.generation == m->generation
-               && sc->fx.snap.method == m->method
+               && sc->fx.snap.policy.method == m->method
                && sc->fx.snap.n == m->n
                && sc->fx.snap.copied == m->n
                && sc->fx.snap.room == room(sc)
