@@ -32,6 +32,8 @@ static lrt_rc_t lrt_draft_add(lrt_draft_t *d, lrt_change_t *c);
 static uint32_t lrt_draft_free_slot(lrt_draft_t *d);
 static uint32_t lrt_draft_find(lrt_draft_t *d, lrt_change_t *c);
 static void lrt_draft_index(lrt_draft_t *d, uint32_t slot);
+static void lrt_draft_insert(uint32_t *index, uint32_t size, uint64_t hash,
+    uint32_t slot);
 static void lrt_draft_build(lrt_draft_t *d);
 static uint32_t lrt_draft_order(lrt_draft_t *d, uint32_t *order, uint32_t first,
     lrt_tier_e tier);
@@ -366,6 +368,7 @@ lrt_draft_begin(lrt_draft_t *d, lrt_table_t *t, uint64_t generation)
 
     memcpy(d->entry, d->live, t->capacity * sizeof(lrt_entry_t));
     memset(t->index[d->number], 0, t->index_size * sizeof(uint32_t));
+    memset(t->sids[d->number], 0, t->index_size * sizeof(uint32_t));
 
     for (slot = 0; slot < live->top; slot++) {
         if (d->entry[slot].ident) {
@@ -496,6 +499,7 @@ lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
     entry = &d->entry[slot];
     entry->hash = hash;
     entry->since = d->generation;
+    entry->sid = c->server.sid;
     entry->params = c->server.params;
     entry->ident = d->next_ident++;
 
@@ -557,14 +561,26 @@ lrt_draft_find(lrt_draft_t *d, lrt_change_t *c)
 static void
 lrt_draft_index(lrt_draft_t *d, uint32_t slot)
 {
-    uint32_t  i, mask, *index;
+    lrt_table_t        *t;
+    const lrt_entry_t  *entry;
 
-    index = d->table->index[d->number];
-    mask = d->table->index_size - 1;
+    t = d->table;
+    entry = &d->entry[slot];
 
-    for (i = (uint32_t) d->entry[slot].hash & mask; index[i];
-         i = (i + 1) & mask)
-    {
+    lrt_draft_insert(t->index[d->number], t->index_size, entry->hash, slot);
+
+    if (entry->sid) {
+        lrt_draft_insert(t->sids[d->number], t->index_size, entry->sid, slot);
+    }
+}
+
+
+static void
+lrt_draft_insert(uint32_t *index, uint32_t size, uint64_t hash, uint32_t slot)
+{
+    uint32_t  i;
+
+    for (i = (uint32_t) hash & (size - 1); index[i]; i = (i + 1) & (size - 1)) {
         /* void */
     }
 

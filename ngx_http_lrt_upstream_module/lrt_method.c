@@ -65,11 +65,19 @@ unsigned
 lrt_usable(const lrt_entry_t *entry, const lrt_hot_t *hot, unsigned lone,
     uint64_t now)
 {
+    return !entry->params.drain && lrt_usable_bound(entry, hot, lone, now);
+}
+
+
+unsigned
+lrt_usable_bound(const lrt_entry_t *entry, const lrt_hot_t *hot,
+    unsigned lone, uint64_t now)
+{
     const lrt_params_t  *params;
 
     params = &entry->params;
 
-    if (entry->ident == 0 || params->down || params->drain) {
+    if (entry->ident == 0 || params->down) {
         return 0;
     }
 

@@ -52,6 +52,7 @@ typedef struct {
     const lrt_tried_t   *tried;
     uint32_t             ntried;
     unsigned             lone:1;
+    unsigned             bound:1;            /* the request knew the server */
 } lrt_view_t;
 
 
@@ -141,6 +142,12 @@ uint32_t lrt_method_find(const char *name, size_t len);
 
 unsigned lrt_usable(const lrt_entry_t *entry, const lrt_hot_t *hot,
     unsigned lone, uint64_t now);
+
+/* the same for clients that are bound to it, which may finish on a drain */
+
+unsigned lrt_usable_bound(const lrt_entry_t *entry, const lrt_hot_t *hot,
+    unsigned lone, uint64_t now);
+
 unsigned lrt_view_open(const lrt_view_t *view, uint32_t slot);
 
 /* it was tried as often as it is listed */

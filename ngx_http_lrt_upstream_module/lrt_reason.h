@@ -21,7 +21,8 @@ typedef enum {
     LRT_WHY_OWNER,                   /* the client is its */
     LRT_WHY_SPILL,                   /* the client's server takes none */
     LRT_WHY_NO_CLIENT,               /* its turn, for want of a key */
-    LRT_WHY_SHARE                    /* its share of those sent on */
+    LRT_WHY_SHARE,                   /* its share of those sent on */
+    LRT_WHY_BOUND                    /* the request knows it by name */
 } lrt_why_e;
 
 

@@ -25,6 +25,8 @@ static void lrt_select_learn(lrt_table_t *t, lrt_hot_t *hot,
     const lrt_policy_t *policy, const lrt_outcome_t *out, uint64_t now);
 static uint32_t lrt_select_slot(lrt_table_t *t, uint64_t generation,
     const lrt_ask_t *ask, lrt_view_t *view, unsigned point);
+static uint32_t lrt_select_bound(lrt_view_t *view, const lrt_side_t *side,
+    uint64_t sid);
 static unsigned lrt_select_enter(const lrt_view_t *view,
     const lrt_owner_t *owner, uint32_t slot, lrt_pick_t *pick);
 
@@ -192,7 +194,10 @@ lrt_select_reason(const lrt_view_t *view, const lrt_ask_t *ask, uint32_t slot,
 {
     lrt_reason_chosen(view, slot, reason);
 
-    if (ask->explain) {
+    if (view->bound) {
+        reason->why = LRT_WHY_BOUND;
+
+    } else if (ask->explain) {
         lrt_reason_explain(view, point, reason);
     }
 }
@@ -259,9 +264,18 @@ lrt_select_slot(lrt_table_t *t, uint64_t generation, const lrt_ask_t *ask,
     view->client = &ask->client;
     view->owned = ask->owned;
     view->owned_mask = ask->owned_mask;
+    view->bound = 0;
 
     view->top = lrt_load(&side->top);
     view->top = (view->top < t->capacity) ? view->top : t->capacity;
+
+    if (ask->sid) {
+        slot = lrt_select_bound(view, side, ask->sid);
+
+        if (slot != LRT_NONE) {
+            return slot;
+        }
+    }
 
     for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
 
@@ -291,6 +305,39 @@ lrt_select_slot(lrt_table_t *t, uint64_t generation, const lrt_ask_t *ask,
     }
 
     return LRT_NONE;
+}
+
+
+/* the server that the client had before, if it can still serve him */
+
+static uint32_t
+lrt_select_bound(lrt_view_t *view, const lrt_side_t *side, uint64_t sid)
+{
+    uint32_t            slot;
+    const lrt_entry_t  *entry;
+
+    slot = lrt_table_find_sid(view->table, (unsigned) view->generation & 1,
+                              sid);
+
+    if (slot == LRT_NONE) {
+        return LRT_NONE;
+    }
+
+    entry = &view->entry[slot];
+
+    view->tier = entry->params.backup ? LRT_BACKUP : LRT_PRIMARY;
+    view->lone = (lrt_load(&side->tier[view->tier].lone) != 0);
+    view->bound = 1;
+
+    if (lrt_view_tried(view, slot)
+        || !lrt_usable_bound(entry, &view->table->hot[slot], view->lone,
+                             view->now))
+    {
+        view->bound = 0;
+        return LRT_NONE;
+    }
+
+    return slot;
 }
 
 

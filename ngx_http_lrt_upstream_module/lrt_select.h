@@ -23,6 +23,7 @@ typedef struct {
     lrt_client_t         client;
     lrt_owned_t         *owned;              /* see lrt_view_t */
     uint32_t             owned_mask;
+    uint64_t             sid;                /* server that it knows, or 0 */
     unsigned             explain;            /* fill in all of the reason */
 } lrt_ask_t;
 

@@ -163,6 +163,7 @@ lrt_table_layout(lrt_table_t *t, uint32_t capacity, uint32_t rows)
         lrt_place(reach[i], capacity);
         lrt_place(guide[i], capacity);
         lrt_place(index[i], t->index_size);
+        lrt_place(sids[i], t->index_size);
     }
 
     lrt_place(detail, capacity);
@@ -237,6 +238,34 @@ lrt_table_find(const lrt_table_t *t, unsigned side, const lrt_server_t *server,
             && memcmp(d->sockaddr, server->sockaddr, d->socklen) == 0)
         {
             return slot;
+        }
+    }
+
+    return LRT_NONE;
+}
+
+
+uint32_t
+lrt_table_find_sid(const lrt_table_t *t, unsigned side, uint64_t sid)
+{
+    uint32_t            i, n, slot, mask;
+    const lrt_entry_t  *entry;
+
+    mask = t->index_size - 1;
+    i = (uint32_t) sid & mask;
+
+    for (n = 0; n < t->index_size; n++, i = (i + 1) & mask) {
+
+        slot = lrt_load(&t->sids[side][i]);
+
+        if (slot == 0 || slot > t->capacity) {
+            break;
+        }
+
+        entry = &t->entry[side][slot - 1];
+
+        if (entry->ident && entry->sid == sid) {
+            return slot - 1;
         }
     }
 

@@ -45,6 +45,7 @@ typedef struct {
     uint64_t             ident;
     uint64_t             hash;           /* of address and tier */
     uint64_t             since;          /* generation that gave the weight */
+    uint64_t             sid;            /* see lrt_server_t */
     lrt_params_t         params;
 } lrt_entry_t;
 
@@ -166,6 +167,7 @@ typedef struct {
     uint64_t            *reach[2];           /* [capacity] */
     uint32_t            *guide[2];           /* [capacity] */
     uint32_t            *index[2];           /* [index_size] slot + 1 */
+    uint32_t            *sids[2];            /* [index_size] the same by sid */
     lrt_detail_t        *detail;             /* [capacity] */
     lrt_gone_t          *gone;               /* [capacity] */
     uint64_t            *cell;               /* [rows][capacity] */
@@ -207,6 +209,10 @@ uint64_t lrt_table_hash(const void *sockaddr, uint32_t socklen,
 
 uint32_t lrt_table_find(const lrt_table_t *t, unsigned side,
     const lrt_server_t *server, uint64_t hash);
+
+/* slot of a server by its sid, or LRT_NONE */
+
+uint32_t lrt_table_find_sid(const lrt_table_t *t, unsigned side, uint64_t sid);
 
 /* slot of a server by its ident, or LRT_NONE */
 

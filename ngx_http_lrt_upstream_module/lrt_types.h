@@ -108,6 +108,7 @@ typedef struct {
     lrt_str_t            name;           /* printed address */
     lrt_str_t            server;         /* text of the "server" directive */
     lrt_str_t            route;
+    uint64_t             sid;            /* hash of its name in cookies, or 0 */
 } lrt_server_t;
 
 

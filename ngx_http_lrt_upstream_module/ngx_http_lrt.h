@@ -129,6 +129,14 @@ void ngx_http_lrt_publish_lag(ngx_http_lrt_main_conf_t *lmcf, uint64_t now);
 ngx_int_t ngx_http_lrt_ask(ngx_http_request_t *r,
     ngx_http_lrt_srv_conf_t *lscf, uint64_t now, lrt_ask_t *ask);
 
+/* ngx_http_lrt_sid.c: names of servers in cookies, as stock methods make them */
+
+#define NGX_HTTP_LRT_SID_LEN  32
+
+ngx_str_t ngx_http_lrt_sid(const lrt_str_t *name, const lrt_str_t *route,
+    u_char *buf);
+uint64_t ngx_http_lrt_sid_hash(const ngx_str_t *sid);
+
 /* ngx_http_lrt_redirect.c */
 
 void *ngx_http_lrt_create_loc_conf(ngx_conf_t *cf);

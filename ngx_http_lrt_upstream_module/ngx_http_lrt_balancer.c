@@ -18,6 +18,8 @@
 
 typedef struct {
     ngx_str_t                         name;
+    ngx_str_t                         sid;
+    u_char                            sid_text[NGX_HTTP_LRT_SID_LEN];
     u_char                            sockaddr[LRT_SOCKADDR_LEN];
     u_char                            text[LRT_STRINGS_LEN];
 } ngx_http_lrt_attempt_t;
@@ -165,6 +167,7 @@ ngx_http_lrt_get_peer(ngx_peer_connection_t *pc, void *data)
     ngx_http_lrt_peer_data_t  *lp = data;
 
     lrt_ask_t                ask;
+    ngx_str_t               *hint;
     lrt_table_t             *t;
     ngx_http_lrt_record_t   *record;
     ngx_http_lrt_attempt_t  *attempt;
@@ -198,8 +201,11 @@ ngx_http_lrt_get_peer(ngx_peer_connection_t *pc, void *data)
         return NGX_ERROR;
     }
 
+    hint = ngx_http_lrt_hint(pc);
+
     ask.tried = lp->tried.elts;
     ask.ntried = (uint32_t) lp->tried.nelts;
+    ask.sid = hint ? ngx_http_lrt_sid_hash(hint) : 0;
 
     if (lrt_select(t, &lp->group->main->owner, &ask, &record->pick) != LRT_OK) {
         goto busy;
@@ -215,6 +221,8 @@ ngx_http_lrt_get_peer(ngx_peer_connection_t *pc, void *data)
     pc->sockaddr = (struct sockaddr *) attempt->sockaddr;
     pc->socklen = t->detail[record->pick.slot].socklen;
     pc->name = &attempt->name;
+
+    ngx_http_lrt_set_sid(pc, &attempt->sid);
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, pc->log, 0,
                    "lrt balancer: peer %V, id: %uL, in flight: %uD, "
@@ -237,7 +245,8 @@ static void
 ngx_http_lrt_describe(ngx_http_lrt_peer_data_t *lp,
     ngx_http_lrt_attempt_t *attempt)
 {
-    lrt_str_t               name;
+    ngx_str_t               sid;
+    lrt_str_t               name, route;
     lrt_table_t            *t;
     lrt_detail_t           *detail;
     ngx_http_lrt_record_t  *record;
@@ -253,6 +262,16 @@ ngx_http_lrt_describe(ngx_http_lrt_peer_data_t *lp,
 
     attempt->name.data = attempt->text;
     attempt->name.len = name.len;
+
+    route = lrt_table_route(detail);
+    sid = ngx_http_lrt_sid(&name, &route, attempt->sid_text);
+
+    if (sid.data != attempt->sid_text) {
+        ngx_memcpy(attempt->sid_text, sid.data, sid.len);
+    }
+
+    attempt->sid.data = attempt->sid_text;
+    attempt->sid.len = sid.len;
 
     record->peer = &attempt->name;
 

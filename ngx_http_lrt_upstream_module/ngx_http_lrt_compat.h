@@ -88,6 +88,30 @@ ngx_http_lrt_server_route(ngx_http_upstream_server_t *server)
 }
 
 
+/*
+ * "sticky" of 1.29.6 and later: the name of the server that a request would
+ * like, valid during the call only, and of the one that it gets.
+ */
+
+static ngx_inline ngx_str_t *
+ngx_http_lrt_hint(ngx_peer_connection_t *pc)
+{
+#if (LRT_HAVE_PEER_HINT)
+    return pc->hint;
+#else
+    (void) pc;
+    return NULL;
+#endif
+}
+
+
+#if (LRT_HAVE_PEER_HINT)
+#define ngx_http_lrt_set_sid(pc, s)  (pc)->sid = (s)
+#else
+#define ngx_http_lrt_set_sid(pc, s)
+#endif
+
+
 /* since 1.23 headers of one name are linked */
 
 #if (LRT_HAVE_TABLE_ELT_NEXT)

@@ -199,7 +199,8 @@ static ngx_int_t
 ngx_http_lrt_group_server(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
     ngx_http_upstream_server_t *from, ngx_addr_t *addr, lrt_server_t *server)
 {
-    ngx_str_t            route;
+    u_char               buf[NGX_HTTP_LRT_SID_LEN];
+    ngx_str_t            route, sid;
     lrt_params_t        *params;
     struct sockaddr     *sockaddr;
 
@@ -253,6 +254,9 @@ ngx_http_lrt_group_server(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
                       LRT_MAX_WEIGHT, &us->host, us->file_name, us->line);
         return NGX_ERROR;
     }
+
+    sid = ngx_http_lrt_sid(&server->name, &server->route, buf);
+    server->sid = ngx_http_lrt_sid_hash(&sid);
 
     if (!lrt_table_strings_fit(server)) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,

@@ -70,7 +70,8 @@ static const char  *ngx_http_lrt_why[] = {
     "the server of this client",
     "the server of this client takes no requests",
     "its turn by weight, the client has no key",
-    "its share of redirects"
+    "its share of redirects",
+    "the server that the client has a cookie for"
 };
 
 

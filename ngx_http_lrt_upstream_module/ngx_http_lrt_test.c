@@ -331,8 +331,8 @@ static ngx_uint_t
 ngx_http_lrt_test_add(ngx_http_request_t *r, ngx_http_lrt_srv_conf_t *lscf,
     ngx_str_t *text)
 {
-    u_char         sockaddr[LRT_SOCKADDR_LEN];
-    ngx_str_t      server;
+    u_char         sockaddr[LRT_SOCKADDR_LEN], buf[NGX_HTTP_LRT_SID_LEN];
+    ngx_str_t      server, sid;
     ngx_url_t      u;
     lrt_change_t   c;
 
@@ -362,6 +362,9 @@ ngx_http_lrt_test_add(ngx_http_request_t *r, ngx_http_lrt_srv_conf_t *lscf,
     c.server.name.data = (const char *) u.addrs[0].name.data;
     c.server.server.len = server.len;
     c.server.server.data = (const char *) server.data;
+
+    sid = ngx_http_lrt_sid(&c.server.name, &c.server.route, buf);
+    c.server.sid = ngx_http_lrt_sid_hash(&sid);
 
     c.server.params.weight = 1;
     c.server.params.max_fails = 1;
