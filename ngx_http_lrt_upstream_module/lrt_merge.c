@@ -127,6 +127,11 @@ lrt_merge(lrt_table_t *t, const lrt_conf_t *conf, lrt_change_t *changes,
         if (rc != LRT_OK) {
             return rc;
         }
+
+        /* another set of servers starts with the first, as after a start */
+
+        lrt_store(&t->head->cursor[LRT_PRIMARY][LRT_CURSOR_FIRST].value, 0);
+        lrt_store(&t->head->cursor[LRT_BACKUP][LRT_CURSOR_FIRST].value, 0);
     }
 
     if (waiting) {

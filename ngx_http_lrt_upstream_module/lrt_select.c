@@ -25,8 +25,7 @@ static void lrt_select_learn(lrt_table_t *t, lrt_hot_t *hot,
     const lrt_policy_t *policy, const lrt_outcome_t *out, uint64_t now);
 static uint32_t lrt_select_slot(lrt_table_t *t, uint64_t generation,
     const lrt_ask_t *ask, lrt_view_t *view, unsigned point);
-static uint32_t lrt_select_bound(lrt_view_t *view, const lrt_side_t *side,
-    uint64_t sid);
+static uint32_t lrt_select_bound(lrt_view_t *view, uint64_t sid);
 static unsigned lrt_select_enter(const lrt_view_t *view,
     const lrt_owner_t *owner, uint32_t slot, lrt_pick_t *pick);
 
@@ -269,15 +268,18 @@ lrt_select_slot(lrt_table_t *t, uint64_t generation, const lrt_ask_t *ask,
     view->top = lrt_load(&side->top);
     view->top = (view->top < t->capacity) ? view->top : t->capacity;
 
-    if (ask->sid) {
-        slot = lrt_select_bound(view, side, ask->sid);
-
-        if (slot != LRT_NONE) {
-            return slot;
-        }
-    }
-
     for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
+
+        view->tier = tier;
+        view->lone = (lrt_load(&side->tier[tier].lone) != 0);
+
+        if (ask->sid) {
+            slot = lrt_select_bound(view, ask->sid);
+
+            if (slot != LRT_NONE) {
+                return slot;
+            }
+        }
 
         lrt_table_schedule(t, generation, tier, &view->schedule);
         first = (uint32_t) (view->schedule.reach - t->reach[generation & 1]);
@@ -292,9 +294,7 @@ lrt_select_slot(lrt_table_t *t, uint64_t generation, const lrt_ask_t *ask,
             continue;
         }
 
-        view->tier = tier;
         view->weight = lrt_load(&side->tier[tier].weight);
-        view->lone = (lrt_load(&side->tier[tier].lone) != 0);
         view->order = t->order[generation & 1] + first;
 
         slot = point ? method->point(view) : method->pick(view);
@@ -308,36 +308,36 @@ lrt_select_slot(lrt_table_t *t, uint64_t generation, const lrt_ask_t *ask,
 }
 
 
-/* the server that the client had before, if it can still serve him */
+/* a server of the tier that the request knows, if it can still serve it */
 
 static uint32_t
-lrt_select_bound(lrt_view_t *view, const lrt_side_t *side, uint64_t sid)
+lrt_select_bound(lrt_view_t *view, uint64_t sid)
 {
-    uint32_t            slot;
+    uint32_t            slot, probe;
     const lrt_entry_t  *entry;
 
-    slot = lrt_table_find_sid(view->table, (unsigned) view->generation & 1,
-                              sid);
+    probe = 0;
 
-    if (slot == LRT_NONE) {
-        return LRT_NONE;
+    for ( ;; ) {
+
+        slot = lrt_table_next_sid(view->table,
+                                  (unsigned) view->generation & 1, sid,
+                                  &probe);
+        if (slot == LRT_NONE) {
+            return LRT_NONE;
+        }
+
+        entry = &view->entry[slot];
+
+        if (entry->params.backup == (view->tier == LRT_BACKUP)
+            && !lrt_view_tried(view, slot)
+            && lrt_usable_bound(entry, &view->table->hot[slot], view->lone,
+                                view->now))
+        {
+            view->bound = 1;
+            return slot;
+        }
     }
-
-    entry = &view->entry[slot];
-
-    view->tier = entry->params.backup ? LRT_BACKUP : LRT_PRIMARY;
-    view->lone = (lrt_load(&side->tier[view->tier].lone) != 0);
-    view->bound = 1;
-
-    if (lrt_view_tried(view, slot)
-        || !lrt_usable_bound(entry, &view->table->hot[slot], view->lone,
-                             view->now))
-    {
-        view->bound = 0;
-        return LRT_NONE;
-    }
-
-    return slot;
 }
 
 

@@ -246,22 +246,23 @@ lrt_table_find(const lrt_table_t *t, unsigned side, const lrt_server_t *server,
 
 
 uint32_t
-lrt_table_find_sid(const lrt_table_t *t, unsigned side, uint64_t sid)
+lrt_table_next_sid(const lrt_table_t *t, unsigned side, uint64_t sid,
+    uint32_t *probe)
 {
-    uint32_t            i, n, slot, mask;
+    uint32_t            slot, mask;
     const lrt_entry_t  *entry;
 
     mask = t->index_size - 1;
-    i = (uint32_t) sid & mask;
 
-    for (n = 0; n < t->index_size; n++, i = (i + 1) & mask) {
+    while (*probe < t->index_size) {
 
-        slot = lrt_load(&t->sids[side][i]);
+        slot = lrt_load(&t->sids[side][((uint32_t) sid + *probe) & mask]);
 
         if (slot == 0 || slot > t->capacity) {
             break;
         }
 
+        (*probe)++;
         entry = &t->entry[side][slot - 1];
 
         if (entry->ident && entry->sid == sid) {

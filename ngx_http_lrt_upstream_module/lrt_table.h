@@ -210,9 +210,13 @@ uint64_t lrt_table_hash(const void *sockaddr, uint32_t socklen,
 uint32_t lrt_table_find(const lrt_table_t *t, unsigned side,
     const lrt_server_t *server, uint64_t hash);
 
-/* slot of a server by its sid, or LRT_NONE */
+/*
+ * Slots of servers by their sid, which several may share, one at each call
+ * and then LRT_NONE; *probe counts the calls' steps and starts with 0.
+ */
 
-uint32_t lrt_table_find_sid(const lrt_table_t *t, unsigned side, uint64_t sid);
+uint32_t lrt_table_next_sid(const lrt_table_t *t, unsigned side, uint64_t sid,
+    uint32_t *probe);
 
 /* slot of a server by its ident, or LRT_NONE */
 
