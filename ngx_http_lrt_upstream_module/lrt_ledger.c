@@ -8,9 +8,15 @@
 #include "lrt_rank.h"
 
 
+/* times to read a slot until nobody changes it meanwhile */
+
+#define LRT_AUDIT_READS      8
+
+
 static uint32_t lrt_ledger_sum(lrt_table_t *t, const lrt_registry_t *reg,
     uint32_t slot);
-static void lrt_ledger_settle(lrt_hot_t *hot, uint32_t sum);
+static void lrt_ledger_settle(lrt_table_t *t, const lrt_registry_t *reg,
+    uint32_t slot);
 
 
 int32_t
@@ -103,7 +109,7 @@ lrt_ledger_audit(lrt_table_t *t, const lrt_registry_t *reg, uint64_t now)
     }
 
     for (slot = 0; slot < t->capacity; slot++) {
-        lrt_ledger_settle(&t->hot[slot], lrt_ledger_sum(t, reg, slot));
+        lrt_ledger_settle(t, reg, slot);
     }
 
     lrt_rank_refresh(t, now);
@@ -172,11 +178,29 @@ lrt_ledger_sum(lrt_table_t *t, const lrt_registry_t *reg, uint32_t slot)
  */
 
 static void
-lrt_ledger_settle(lrt_hot_t *hot, uint32_t sum)
+lrt_ledger_settle(lrt_table_t *t, const lrt_registry_t *reg, uint32_t slot)
 {
-    int32_t  drift;
+    int32_t     drift, total;
+    uint32_t    i;
+    lrt_hot_t  *hot;
 
-    drift = lrt_load(&hot->inflight) - (int32_t) sum;
+    hot = &t->hot[slot];
+
+    /* what requests change while it is being read says nothing */
+
+    for (i = 0; i < LRT_AUDIT_READS; i++) {
+
+        total = lrt_load(&hot->inflight);
+        drift = total - (int32_t) lrt_ledger_sum(t, reg, slot);
+
+        if (lrt_load(&hot->inflight) == total) {
+            break;
+        }
+    }
+
+    if (i == LRT_AUDIT_READS) {
+        return;
+    }
 
     if (drift == 0) {
         if (hot->drift_seen) {
