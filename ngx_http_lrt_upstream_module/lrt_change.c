@@ -320,7 +320,17 @@ lrt_gone_add(lrt_table_t *t, uint64_t hash, const lrt_params_t *conf)
 {
     lrt_gone_t  *gone;
 
-    if (lrt_gone_find(t, hash) || t->head->ngone == t->capacity) {
+    gone = lrt_gone_find(t, hash);
+
+    if (gone) {
+
+        /* of a removal that did not come to pass, since its writer died */
+
+        gone->conf = *conf;
+        return;
+    }
+
+    if (t->head->ngone == t->capacity) {
         return;
     }
 

@@ -8,8 +8,16 @@
 #include "lrt_rank.h"
 
 
+/* times to read a slot until nobody changes it meanwhile */
+
+#define LRT_AUDIT_READS      8
+
+
 static uint32_t lrt_ledger_sum(lrt_table_t *t, const lrt_registry_t *reg,
     uint32_t slot);
+static void lrt_ledger_settle(lrt_table_t *t, const lrt_registry_t *reg,
+    uint32_t slot);
+static void lrt_ledger_settle_held(lrt_table_t *t);
 static unsigned lrt_ledger_drifted(int32_t drift, int32_t *last,
     uint32_t *seen);
 
@@ -96,40 +104,21 @@ lrt_ledger_idle(const lrt_table_t *t, uint32_t slot)
 void
 lrt_ledger_audit(lrt_table_t *t, const lrt_registry_t *reg, uint64_t now)
 {
-    int32_t      drift, held;
-    uint32_t     slot;
-    uint64_t     last;
-    lrt_hot_t   *hot;
-    lrt_head_t  *head;
+    uint32_t  slot;
+    uint64_t  last;
 
-    head = t->head;
-    last = lrt_load(&head->audited);
+    last = lrt_load(&t->head->audited);
 
-    if (now < last + LRT_AUDIT_PERIOD || !lrt_cas(&head->audited, last, now))
+    if (now < last + LRT_AUDIT_PERIOD || !lrt_cas(&t->head->audited, last, now))
     {
         return;
     }
 
-    held = 0;
-
     for (slot = 0; slot < t->capacity; slot++) {
-        hot = &t->hot[slot];
-
-        drift = lrt_load(&hot->inflight)
-                - (int32_t) lrt_ledger_sum(t, reg, slot);
-
-        if (lrt_ledger_drifted(drift, &hot->drift, &hot->drift_seen)) {
-            (void) lrt_sub(&hot->inflight, drift);
-        }
-
-        held += lrt_load(&hot->inflight);
+        lrt_ledger_settle(t, reg, slot);
     }
 
-    drift = (int32_t) lrt_load(&head->held.value) - held;
-
-    if (lrt_ledger_drifted(drift, &head->held_drift, &head->held_seen)) {
-        (void) lrt_sub(&head->held.value, (uint64_t) (int64_t) drift);
-    }
+    lrt_ledger_settle_held(t);
 
     lrt_rank_refresh(t, now);
 }
@@ -186,6 +175,61 @@ lrt_ledger_sum(lrt_table_t *t, const lrt_registry_t *reg, uint32_t slot)
     }
 
     return sum;
+}
+
+
+static void
+lrt_ledger_settle(lrt_table_t *t, const lrt_registry_t *reg, uint32_t slot)
+{
+    int32_t     drift, total;
+    uint32_t    i;
+    lrt_hot_t  *hot;
+
+    hot = &t->hot[slot];
+
+    /* what requests change while it is being read says nothing */
+
+    for (i = 0; i < LRT_AUDIT_READS; i++) {
+
+        total = lrt_load(&hot->inflight);
+        drift = total - (int32_t) lrt_ledger_sum(t, reg, slot);
+
+        if (lrt_load(&hot->inflight) != total) {
+            continue;
+        }
+
+        if (lrt_ledger_drifted(drift, &hot->drift, &hot->drift_seen)) {
+            (void) lrt_sub(&hot->inflight, drift);
+        }
+
+        return;
+    }
+}
+
+
+static void
+lrt_ledger_settle_held(lrt_table_t *t)
+{
+    int32_t      sum;
+    uint32_t     slot;
+    uint64_t     held;
+    lrt_head_t  *head;
+
+    head = t->head;
+    held = lrt_load(&head->held.value);
+    sum = 0;
+
+    for (slot = 0; slot < t->capacity; slot++) {
+        sum += lrt_load(&t->hot[slot].inflight);
+    }
+
+    if (lrt_load(&head->held.value) == held
+        && lrt_ledger_drifted((int32_t) held - sum, &head->held_drift,
+                              &head->held_seen))
+    {
+        (void) lrt_sub(&head->held.value,
+                       (uint64_t) ((int64_t) (int32_t) held - sum));
+    }
 }
 
 

@@ -15,7 +15,9 @@ static lrt_change_t *lrt_merge_push(lrt_change_set_t *set, lrt_change_e type);
 static unsigned lrt_merge_leaves(const lrt_table_t *t, uint32_t slot,
     const void *data);
 static void lrt_merge_removed(lrt_table_t *t, const lrt_conf_t *conf,
-    lrt_change_set_t *set);
+    lrt_change_set_t *set, unsigned keep);
+static unsigned lrt_merge_serves(lrt_table_t *t, const lrt_conf_t *conf,
+    const lrt_change_set_t *set);
 static void lrt_merge_present(lrt_table_t *t, uint32_t slot,
     const lrt_server_t *server, lrt_change_set_t *set);
 static uint32_t lrt_merge_servers(lrt_table_t *t, const lrt_conf_t *conf,
@@ -95,11 +97,17 @@ lrt_merge_max(const lrt_table_t *t, const lrt_conf_t *conf)
 }
 
 
+/*
+ * What one commit empties is free for the next one, so a full table may take
+ * several: first those leave that the group can do without.
+ */
+
 lrt_rc_t
 lrt_merge(lrt_table_t *t, const lrt_conf_t *conf, lrt_change_t *changes,
     uint64_t now)
 {
-    uint32_t           waiting;
+    uint32_t           i, waiting, moved;
+    unsigned           keep;
     lrt_rc_t           rc;
     lrt_change_set_t   set;
 
@@ -107,40 +115,67 @@ lrt_merge(lrt_table_t *t, const lrt_conf_t *conf, lrt_change_t *changes,
         return LRT_OK;
     }
 
-    memset(&set, 0, sizeof(lrt_change_set_t));
+    keep = 1;
 
-    set.change = changes;
-    set.from_conf = 1;
+    for ( ;; ) {
 
-    if (memcmp(&t->head->conf_policy, &conf->policy, sizeof(lrt_policy_t))
-        != 0)
-    {
-        lrt_merge_push(&set, LRT_SET_POLICY)->policy = conf->policy;
-    }
+        memset(&set, 0, sizeof(lrt_change_set_t));
 
-    lrt_merge_removed(t, conf, &set);
-    waiting = lrt_merge_servers(t, conf, &set);
+        set.change = changes;
+        set.from_conf = 1;
 
-    if (set.n) {
-        rc = lrt_change_commit(t, &set, now);
-
-        if (rc != LRT_OK) {
-            return rc;
+        if (memcmp(&t->head->conf_policy, &conf->policy,
+                   sizeof(lrt_policy_t))
+            != 0)
+        {
+            lrt_merge_push(&set, LRT_SET_POLICY)->policy = conf->policy;
         }
 
-        /* another set of servers starts with the first, as after a start */
+        waiting = lrt_merge_servers(t, conf, &set);
 
-        lrt_store(&t->head->cursor[LRT_PRIMARY][LRT_CURSOR_FIRST].value, 0);
-        lrt_store(&t->head->cursor[LRT_BACKUP][LRT_CURSOR_FIRST].value, 0);
+        lrt_merge_removed(t, conf, &set,
+                          waiting && keep && !lrt_merge_serves(t, conf, &set));
+
+        moved = 0;
+
+        for (i = 0; i < set.n; i++) {
+            moved += (changes[i].type == LRT_ADD
+                      || changes[i].type == LRT_REMOVE);
+        }
+
+        if (set.n) {
+            rc = lrt_change_commit(t, &set, now);
+
+            if (rc != LRT_OK) {
+                return rc;
+            }
+
+            /* another set of servers starts with the first, as at a start */
+
+            lrt_store(&t->head->cursor[LRT_PRIMARY][LRT_CURSOR_FIRST].value,
+                      0);
+            lrt_store(&t->head->cursor[LRT_BACKUP][LRT_CURSOR_FIRST].value,
+                      0);
+        }
+
+        /* new servers may have to wait, the rest of the list is applied */
+
+        lrt_merge_done(t, conf);
+
+        if (waiting == 0) {
+            lrt_store(&t->head->merged, conf->number);
+            return LRT_OK;
+        }
+
+        if (moved == 0) {
+
+            if (keep == 0) {
+                return LRT_BUSY;
+            }
+
+            keep = 0;
+        }
     }
-
-    if (waiting) {
-        return LRT_BUSY;
-    }
-
-    lrt_merge_done(t, conf);
-
-    return LRT_OK;
 }
 
 
@@ -160,9 +195,11 @@ lrt_merge_leaves(const lrt_table_t *t, uint32_t slot, const void *data)
 }
 
 
+/* with "keep", one that may take requests stays for now */
+
 static void
 lrt_merge_removed(lrt_table_t *t, const lrt_conf_t *conf,
-    lrt_change_set_t *set)
+    lrt_change_set_t *set, unsigned keep)
 {
     uint32_t            slot;
     lrt_change_t       *c;
@@ -172,12 +209,55 @@ lrt_merge_removed(lrt_table_t *t, const lrt_conf_t *conf,
 
     for (slot = 0; slot < t->capacity; slot++) {
 
-        if (lrt_merge_leaves(t, slot, conf)) {
-            c = lrt_merge_push(set, LRT_REMOVE);
-            c->ident = entry[slot].ident;
-            c->slot = slot;
+        if (!lrt_merge_leaves(t, slot, conf)) {
+            continue;
+        }
+
+        if (keep && !entry[slot].params.down && !entry[slot].params.drain) {
+            keep = 0;
+            continue;
+        }
+
+        c = lrt_merge_push(set, LRT_REMOVE);
+        c->ident = entry[slot].ident;
+        c->slot = slot;
+    }
+}
+
+
+/* whether the set leaves, or adds, a server that may take requests */
+
+static unsigned
+lrt_merge_serves(lrt_table_t *t, const lrt_conf_t *conf,
+    const lrt_change_set_t *set)
+{
+    uint32_t             i, slot;
+    const lrt_entry_t   *entry;
+    const lrt_params_t  *params;
+
+    for (i = 0; i < set->n; i++) {
+        params = &set->change[i].server.params;
+
+        if (set->change[i].type == LRT_ADD && !params->down && !params->drain)
+        {
+            return 1;
         }
     }
+
+    entry = lrt_table_entries(t, lrt_table_generation(t));
+
+    for (slot = 0; slot < t->capacity; slot++) {
+
+        if (entry[slot].ident
+            && !entry[slot].params.down
+            && !entry[slot].params.drain
+            && !lrt_merge_leaves(t, slot, conf))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -284,7 +364,6 @@ lrt_merge_done(lrt_table_t *t, const lrt_conf_t *conf)
     }
 
     t->head->conf_policy = conf->policy;
-    lrt_store(&t->head->merged, conf->number);
 }
 
 

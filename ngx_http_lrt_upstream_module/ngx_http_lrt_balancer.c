@@ -283,6 +283,11 @@ static ngx_int_t
 ngx_http_lrt_wrapped_get(ngx_peer_connection_t *pc,
     ngx_http_lrt_peer_data_t *lp)
 {
+    ngx_int_t   rc;
+    ngx_str_t  *name;
+
+    name = pc->name;
+
     ngx_memzero(&lp->one, sizeof(ngx_http_upstream_rr_peers_t));
     ngx_memzero(&lp->peer, sizeof(ngx_http_upstream_rr_peer_t));
 
@@ -299,7 +304,13 @@ ngx_http_lrt_wrapped_get(ngx_peer_connection_t *pc,
 
     lp->rrp.peers = &lp->one;
 
-    return lp->wrapped_get(pc, lp->wrapped_data);
+    rc = lp->wrapped_get(pc, lp->wrapped_data);
+
+    /* not that of the one peer: variables read the names of all attempts */
+
+    pc->name = name;
+
+    return rc;
 }
 
 

@@ -129,7 +129,7 @@ sub before () {
     };
     like($look->('dump'), qr/^generation=/, 'a table');
 
-    my $request = $t->begin('/?delay=' . timeout(1500));
+    my $request = $t->begin('/?delay=' . timeout(1000));
     ok($t->wait_for(sub { $look->('dump') =~ / inflight=1 / }), 'a request');
 
     return ($request, $look);

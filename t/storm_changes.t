@@ -18,7 +18,7 @@ use constant { SERVERS => 50, RATE => 1000 };
 
 my $seconds = $ENV{LRT_LONG} ? 30 : 4;
 my $t       = LRT->new(
-    name => 'changes', plan => 15, need => [qw(module hooks proxy)]);
+    name => 'changes', plan => 17, need => [qw(module hooks proxy)]);
 
 $t->skip_quick("$seconds s of changes");
 
@@ -84,6 +84,13 @@ for my $name (@groups) {
         "$name: no id was given twice");
 
     my $present = $changes->present($name);
+    my %name    = reverse %address;
+    my %counted = map { $name{ $_->{name} } => $_->{requests} }
+        $group->servers;
+    is_deeply(
+        [LRT::Storm::wrong_counts($traffic, $name, $changes, \%counted)], [],
+        "$name: each request was counted where it belongs");
+
     is_deeply({ map { $_->{name} => $_->{id} } $group->servers },
         { map { $address{$_} => $present->{$_} } keys %$present },
         "$name: the table holds what it should");

@@ -110,7 +110,7 @@ sub storm ($what, $strike, %slow) {
 
         diag $changes->summary;
         diag sprintf '%d kills, %d reloads; all right %.3f s after the last',
-            $kills, $t->grep_log(qr/reconfiguring/, $mark) + 0, $took;
+            $kills, $t->grep_log(qr/\d: reconfiguring/, $mark) + 0, $took;
         cmp_ok($kills, '>=', $seconds / PERIOD / 4 / timeout(1),
             'workers were killed');
         is_deeply([$changes->total('faults')], [], 'changes go on');

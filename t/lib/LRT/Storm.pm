@@ -64,4 +64,31 @@ sub wrong_servers ($traffic, $group, $changes, @always) {
 }
 
 
+# Servers of which the table counted fewer requests, or more, than they can
+# have answered; as text.  $counted: name => requests of who is there now.
+
+sub wrong_counts ($traffic, $group, $changes, $counted) {
+    my $since = $changes->since($group);
+    my (%least, %most, @wrong);
+
+    for my $request ($traffic->requests) {
+        my ($begin, $end, $server) = @$request;
+        my ($asked, $answered) = ($since->{$server} // next)->@*;
+
+        $least{$server}++ if $begin >= $answered;
+        $most{$server}++  if $end >= $asked;
+    }
+
+    for my $server (sort keys %$since) {
+        my ($least, $most) = ($least{$server} // 0, $most{$server} // 0);
+        my $count = $counted->{$server} // 'none';
+
+        push @wrong, "$server: $count, not $least to $most"
+            if $count eq 'none' || $count < $least || $count > $most;
+    }
+
+    return @wrong;
+}
+
+
 1;

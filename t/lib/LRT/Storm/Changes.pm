@@ -95,10 +95,16 @@ sub ids ($self, $group) {
 }
 
 
-# What is in the group in the end: name => id.
+# What is in the group in the end: name => id; and since when: name => [when
+# it was asked for, when that was answered].
 
-sub present ($self, $group) {
-    return { map { $_->{present}{$group}->%* } $self->stop->{results}->@* };
+sub present ($self, $group) { return $self->_state($group, 'id') }
+sub since   ($self, $group) { return $self->_state($group, 'since') }
+
+
+sub _state ($self, $group, $what) {
+    my %all = map { $_->{state}{$group}->%* } $self->stop->{results}->@*;
+    return { map { $_ => $all{$_}{$what} } keys %all };
 }
 
 
@@ -167,11 +173,7 @@ sub _result ($job, $begun) {
     $result->{seconds} = time - $begun;
     $result->{rate}    = $result->{changes} / $result->{seconds};
 
-    for my $group ($job->{groups}->@*) {
-        my $state = $job->{state}{$group};
-        $result->{present}{$group} =
-            { map { $_ => $state->{$_}{id} } keys %$state };
-    }
+    $result->{state}   = $job->{state};
 
     return $result;
 }
@@ -213,7 +215,7 @@ sub _add ($job, $group, $name) {
         or return _fault($job, "add of $name to $group: $text");
 
     _new_id($job, $group, $id);
-    $job->{state}{$group}{$name} = { id => $id };
+    $job->{state}{$group}{$name} = { id => $id, since => [$begin, time] };
     $job->{result}{added}++;
     _opens($job, $group, $name, $begin);
 }
@@ -332,9 +334,10 @@ sub _look ($job, $group, $name, $begin) {
 
         if (!$state->{$name} || $state->{$name}{id} != $id) {
             _new_id($job, $group, $id);
+            $state->{$name} = { id => $id, since => [$begin, time] };
         }
 
-        $state->{$name} = { id => $id, down => $down };
+        $state->{$name}{down} = $down;
         $down ? _closes($job, $group, $name)
               : _opens($job, $group, $name, $begin);
         return;
