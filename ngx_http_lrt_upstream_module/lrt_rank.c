@@ -23,7 +23,6 @@
 #define LRT_REFRESH_PER_MS   256             /* slots */
 
 
-static uint64_t lrt_rank_best(const lrt_view_t *view, uint32_t *blocks);
 static uint32_t lrt_rank_among(const lrt_view_t *view, uint64_t best,
     uint32_t blocks);
 static unsigned lrt_rank_accept(const lrt_view_t *view, uint32_t slot,
@@ -170,12 +169,7 @@ lrt_rank_wake_at(lrt_table_t *t, uint64_t when)
 }
 
 
-/*
- * The best key of the tier among servers that this request has not tried, and
- * how many blocks hold it.
- */
-
-static uint64_t
+uint64_t
 lrt_rank_best(const lrt_view_t *view, uint32_t *blocks)
 {
     uint32_t         block, n;

@@ -44,6 +44,13 @@ void lrt_rank_score(const lrt_table_t *t, lrt_score_t *score,
     const lrt_policy_t *policy, const lrt_params_t *params,
     const lrt_hot_t *hot, uint64_t now);
 
+/*
+ * The best key of the tier among servers that this request has not tried, and
+ * how many blocks hold it.
+ */
+
+uint64_t lrt_rank_best(const lrt_view_t *view, uint32_t *blocks);
+
 /* the pick of methods that take the best rank; equal ones take turns */
 
 uint32_t lrt_rank_pick(const lrt_view_t *view);

@@ -92,6 +92,7 @@ fx_open(fx_t *fx, uint32_t capacity)
         fx_scatter(reach[i], capacity);
         fx_scatter(guide[i], capacity);
         fx_scatter(index[i], t.index_size);
+        fx_scatter(sids[i], t.index_size);
     }
 
     fx_scatter(detail, capacity);

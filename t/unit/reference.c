@@ -153,7 +153,7 @@ ref_pick(ref_t *ref, const lrt_tried_t *tried, uint32_t ntried, lrt_rc_t *rc)
         return "a server that may not be used";
     }
 
-    if (lrt_table_side(&ref->fx->table, pick->generation)->method == LC
+    if (lrt_table_side(&ref->fx->table, pick->generation)->policy.method == LC
         && (uint64_t) s->inflight * ref->weight
            != ref->least * e->params.weight)
     {

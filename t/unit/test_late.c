@@ -17,6 +17,7 @@ static int32_t late_enter(lrt_table_t *t, const lrt_owner_t *owner,
 
 #define lrt_select           late_select
 #define lrt_release          late_release
+#define lrt_select_point     late_select_point
 #define lrt_tries            late_tries
 #define lrt_ledger_enter     late_enter
 
@@ -24,12 +25,15 @@ lrt_rc_t late_select(lrt_table_t *t, const lrt_owner_t *owner,
     const lrt_ask_t *ask, lrt_pick_t *pick);
 lrt_ended_e late_release(lrt_table_t *t, const lrt_pick_t *pick,
     lrt_ended_e how, const lrt_outcome_t *out, uint64_t now);
+lrt_rc_t late_select_point(lrt_table_t *t, const lrt_ask_t *ask,
+    lrt_pick_t *pick, lrt_detail_t *detail);
 uint32_t late_tries(const lrt_table_t *t);
 
 #include "lrt_select.c"
 
 #undef lrt_select
 #undef lrt_release
+#undef lrt_select_point
 #undef lrt_tries
 #undef lrt_ledger_enter
 

@@ -17,6 +17,8 @@ static void test_ties_of_all(void);
 static void test_ties_of_few(void);
 static void test_ties_of_heavy(void);
 static void test_exact_key(void);
+static uint64_t key_of(const lrt_method_t *method,
+    const lrt_params_t *params, const lrt_hot_t *hot);
 static void test_many_requests(void);
 static void test_after_changes(void);
 static void fill(fx_t *fx, uint32_t n, uint32_t most);
@@ -340,8 +342,8 @@ test_exact_key(void)
         a = (uint64_t) one.inflight * q.weight;
         b = (uint64_t) two.inflight * p.weight;
 
-        ka = method->key(&p, &one);
-        kb = method->key(&q, &two);
+        ka = key_of(method, &p, &one);
+        kb = key_of(method, &q, &two);
 
         if (!check((a < b) == (ka < kb) && (a == b) == (ka == kb),
                    "%d / %u and %d / %u", one.inflight, p.weight,
@@ -360,10 +362,25 @@ test_exact_key(void)
     p = fx_params(5);
     one.inflight = -3;
     two.inflight = 0;
-    is_u64(method->key(&p, &one), method->key(&p, &two), "below zero");
+    is_u64(key_of(method, &p, &one), key_of(method, &p, &two), "below zero");
 
     one.inflight = INT32_MAX;
-    ok(method->key(&p, &one) < LRT_KEY_NEVER, "above all");
+    ok(key_of(method, &p, &one) < LRT_KEY_NEVER, "above all");
+}
+
+
+static uint64_t
+key_of(const lrt_method_t *method, const lrt_params_t *params,
+    const lrt_hot_t *hot)
+{
+    lrt_score_t  score;
+
+    memset(&score, 0, sizeof(lrt_score_t));
+
+    score.params = params;
+    score.hot = hot;
+
+    return method->key(&score);
 }
 
 

@@ -767,7 +767,7 @@ writer_change(uint32_t changes)
 
         } else if (tap_once_in(20)) {
             c[i].type = LRT_SET_POLICY;
-            c[i].method = tap_below(2);
+            c[i].policy.method = tap_below(2);
 
         } else {
             c[i].type = LRT_ADD;

@@ -86,7 +86,7 @@ test_per_peer(void)
     lrt_table_t   t;
     uint64_t     *block;
 
-    /* the budget of a server, without ledger and hash index */
+    /* the budget of a server, without ledger and hash indexes */
 
     for (capacity = 16; capacity <= 16384; capacity *= 2) {
 
@@ -100,7 +100,7 @@ test_per_peer(void)
         }
 
         peers = size - sizeof(lrt_head_t) - capacity * sizeof(uint64_t)
-                - 2 * t.index_size * sizeof(uint32_t);
+                - 4 * t.index_size * sizeof(uint32_t);
 
         if (!check(peers <= (size_t) capacity * PER_PEER, "%u servers take "
                    "%u bytes each", capacity, (unsigned) (peers / capacity)))
@@ -166,6 +166,7 @@ test_layout(void)
             follows(reach[i], capacity);
             follows(guide[i], capacity);
             follows(index[i], t.index_size);
+            follows(sids[i], t.index_size);
         }
 
         follows(detail, capacity);

@@ -15,7 +15,10 @@ static uint32_t lrt_toy_pick(const lrt_view_t *view);
 
 const lrt_method_t  lrt_toy_method = {
     "toy_oldest",
+    0,
     NULL,
+    NULL,
+    lrt_toy_pick,
     lrt_toy_pick
 };
 
