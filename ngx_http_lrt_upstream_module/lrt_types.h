@@ -23,7 +23,7 @@
 
 #define LRT_SOCKADDR_LEN     112
 #define LRT_ROUTE_LEN        32
-#define LRT_STRINGS_LEN      208
+#define LRT_STRINGS_LEN      192
 
 
 /* what a change, a merge or a pick may answer */

@@ -246,14 +246,14 @@ my $zeros = sub ($length) {
 refused('a server with a long name', qq{
     upstream u {                                                    # here
         round_robin_ext;
-        server @{[$zeros->(213)]};
+        server @{[$zeros->(181)]};
     }
-}, qr/name of server "\S+" is too long: it may have 212 characters/);
+}, qr/name of server "\S+" is too long: it may have 180 characters/);
 
 accepted('a name as long as it may be', qq{
     upstream u {
         round_robin_ext;
-        server @{[$zeros->(212)]};
+        server @{[$zeros->(180)]};
         server unix:/@{['x' x 106]};
     }
 });
