@@ -34,7 +34,7 @@ my %next = (
     two_tries       => 'proxy_next_upstream_tries 2;',
     one_try         => 'proxy_next_upstream_tries 1;',
     short           => 'proxy_next_upstream_timeout 400ms;',
-    unbuffered      => 'proxy_request_buffering off; proxy_http_version 1.1;',
+    unbuffered      => 'proxy_request_buffering off;',
 );
 
 my $locations = join '', map {
@@ -89,8 +89,10 @@ my $groups = join '', map {
 $t->conf(http => qq{
     $groups
 
+    # no kept connections, on which a failure may mean nothing
+    proxy_http_version 1.0;
+
     add_header X-Upstream \$upstream_addr always;
-    add_header X-Statuses \$upstream_status always;
 
     server {
         listen 127.0.0.1:%%PORT_http%%;

@@ -52,34 +52,34 @@ $t->conf(
 
         location ~ ^/(?<group>\w+) { proxy_pass http://$group; }
 
-        location /kept {
+        location ^~ /kept {
             proxy_pass http://kept;
             proxy_set_header Connection "";
         }
 
-        location /samples/unbuffered {
+        location ^~ /samples/unbuffered {
             proxy_pass http://samples;
             proxy_buffering off;
         }
 
-        location /samples/impatient {
+        location ^~ /samples/impatient {
             proxy_pass http://samples;
             proxy_read_timeout 100ms;
         }
 
-        location /samples/intercepted {
+        location ^~ /samples/intercepted {
             proxy_pass http://samples;
             proxy_intercept_errors on;
             error_page 404 = /empty;
         }
 
-        location /samples/cached {
+        location ^~ /samples/cached {
             proxy_pass http://samples;
             proxy_cache cache;
             proxy_cache_valid 200 1h;
         }
 
-        location /two/impatient {
+        location ^~ /two/impatient {
             proxy_pass http://two;
             proxy_read_timeout 100ms;
         }
@@ -190,7 +190,7 @@ cmp_ok($new->{received}, '>', 250_000, 'in both directions');
 ###############################################################################
 # failures
 
-$t->get('/two') while $t->get('/two')->body ne 'b';
+$t->wait_for(sub { $t->get('/two')->body eq 'b' });
 new_in('two', $_) for $a, $b;
 
 $t->get('/two?a.close=1');

@@ -26,7 +26,7 @@ $t->skip_quick("$seconds s of changes");
 
 my @groups  = qw(rr lc);
 my %address = map { $_ => $t->address($_) }
-    $t->backends('b', SERVERS, delay => '0-4');
+    $t->backends('b', SERVERS, delay => '0-20');
 
 $t->conf(workers => 2, http => q{
     upstream rr { zone rr 512k; round_robin_ext; }
@@ -47,7 +47,7 @@ my @workers = $t->workers;
 my $changes = LRT::Storm->changes($t,
     groups => \@groups, servers => \%address, rate => RATE);
 my %traffic = map {
-    $_ => LRT::Storm->traffic($t, "/$_", concurrency => 8, rate => 800)
+    $_ => LRT::Storm->traffic($t, "/$_", concurrency => 16, rate => 800)
 } @groups;
 
 sleep $seconds;

@@ -79,6 +79,7 @@ $t->conf(
     proxy_cache_path %%DIR%%/cache keys_zone=cache:1m;
     log_subrequest on;
     recursive_error_pages on;
+    proxy_http_version 1.0;             # no kept connections
 
     server {
         listen 127.0.0.1:%%PORT_http%%;
