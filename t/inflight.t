@@ -183,6 +183,15 @@ my $http = q{
             add_header X-Cache $upstream_cache_status;
         }
 
+        location /revalidate {
+            proxy_pass http://u;
+            proxy_cache cache;
+            proxy_cache_key $uri;
+            proxy_cache_valid 200 1s;
+            proxy_cache_revalidate on;
+            add_header X-Cache $upstream_cache_status;
+        }
+
         include %%DIR%%/optional.conf;
     }
 
@@ -531,9 +540,10 @@ sub cached ($uri) {
 
 
 ends('cache miss', sub {
-    $a->clear;
     is(cached("/cache/$_?" . 'header=ETag:%20%22x%22'), '200 MISS',
-        "cache miss: $_") for qw(hit stale valid new background left);
+        "cache miss: $_") for qw(stale valid background left hit);
+    is(cached("/revalidate$_?header=ETag:%20%22x%22"), '200 MISS',
+        "cache miss: revalidate$_") for '', '/replaced';
 });
 ends('cache hit', sub { is(cached('/cache/hit'), '200 HIT', 'cache hit') });
 ends('HEAD from the cache', sub {
@@ -562,6 +572,13 @@ ends('cache: stale instead of an error', sub {
 ends('cache: stale instead of nothing', sub {
     like(cached('/cache/valid?close=1'), qr/^200 (?:STALE|UPDATING)$/,
         'cache: stale instead of nothing');
+});
+ends('cache: still valid', sub {
+    is(cached('/revalidate?status=304'), '200 REVALIDATED',
+        'cache: still valid');
+});
+ends('cache: no more valid', sub {
+    is(cached('/revalidate/replaced'), '200 EXPIRED', 'cache: no more valid');
 });
 ends('cache: updated in the background', sub {
     is(cached('/cache/background?delay=50'), '200 STALE',

@@ -627,6 +627,8 @@ test_random(void)
         (void) fx_end(&fx, &held[--nheld], LRT_ENDED_WELL);
     }
 
+    audit(LRT_AUDIT_TICKS + 1);
+
     ok(1, "%u operations, %u times another one in between", steps, n);
     ok(fx_quiet(&fx) == NULL, "valid at the end");
 
