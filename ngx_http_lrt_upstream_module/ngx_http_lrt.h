@@ -44,7 +44,8 @@ typedef struct {
 /* lrt_redirect */
 
 typedef struct {
-    ngx_http_upstream_srv_conf_t    *upstream;
+    ngx_str_t                        name;
+    ngx_http_upstream_srv_conf_t    *upstream;   /* of that name */
     ngx_uint_t                       code;
     ngx_http_complex_value_t        *scheme;
     ngx_http_complex_value_t        *host;

@@ -29,13 +29,12 @@ ngx_http_lrt_redirect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_lrt_loc_conf_t  *llcf = conf;
 
     ngx_str_t                 *value, s;
-    ngx_url_t                  u;
     ngx_uint_t                 i;
     ngx_http_core_loc_conf_t  *clcf;
     ngx_http_lrt_loc_conf_t  **llcfp;
     ngx_http_lrt_main_conf_t  *lmcf;
 
-    if (llcf->upstream) {
+    if (llcf->name.len) {
         return "is duplicate";
     }
 
@@ -98,18 +97,7 @@ ngx_http_lrt_redirect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     /* the block may stand behind this */
 
-    ngx_memzero(&u, sizeof(ngx_url_t));
-
-    u.url = value[1];
-    u.host = value[1];
-    u.no_resolve = 1;
-    u.no_port = 1;
-
-    llcf->upstream = ngx_http_upstream_add(cf, &u, 0);
-    if (llcf->upstream == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
+    llcf->name = value[1];
     llcf->file_name = &cf->conf_file->file.name;
     llcf->line = cf->conf_file->line;
 
@@ -134,28 +122,30 @@ ngx_http_lrt_redirect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 ngx_int_t
 ngx_http_lrt_check_redirects(ngx_conf_t *cf, ngx_http_lrt_main_conf_t *lmcf)
 {
-    ngx_uint_t                      i;
-    ngx_http_lrt_srv_conf_t        *lscf;
-    ngx_http_lrt_loc_conf_t       **llcf;
-    ngx_http_upstream_srv_conf_t   *us;
+    ngx_uint_t                  i, j;
+    ngx_http_lrt_srv_conf_t   **lscf;
+    ngx_http_lrt_loc_conf_t   **llcf;
 
     llcf = lmcf->redirects.elts;
+    lscf = lmcf->groups.elts;
 
     for (i = 0; i < lmcf->redirects.nelts; i++) {
 
-        us = llcf[i]->upstream;
-        lscf = NULL;
-
-        if (us->srv_conf) {
-            lscf = ngx_http_conf_upstream_srv_conf(us,
-                                                ngx_http_lrt_upstream_module);
+        for (j = 0; j < lmcf->groups.nelts; j++) {
+            if (lscf[j]->upstream->host.len == llcf[i]->name.len
+                && ngx_strncasecmp(lscf[j]->upstream->host.data,
+                                   llcf[i]->name.data, llcf[i]->name.len)
+                   == 0)
+            {
+                llcf[i]->upstream = lscf[j]->upstream;
+            }
         }
 
-        if (lscf == NULL || lscf->method == NGX_CONF_UNSET_UINT) {
+        if (llcf[i]->upstream == NULL) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "\"lrt_redirect\" needs an upstream with one of this "
                           "module's methods, \"%V\" is none, in %V:%ui",
-                          &us->host, llcf[i]->file_name, llcf[i]->line);
+                          &llcf[i]->name, llcf[i]->file_name, llcf[i]->line);
             return NGX_ERROR;
         }
     }

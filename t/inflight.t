@@ -541,7 +541,9 @@ sub cached ($uri) {
 
 ends('cache miss', sub {
     is(cached("/cache/$_?" . 'header=ETag:%20%22x%22'), '200 MISS',
-        "cache miss: $_") for qw(stale valid background left hit);
+        "cache miss: $_") for qw(stale valid background left);
+    is(cached('/cache/hit?header=X-Accel-Expires:%203600'), '200 MISS',
+        'cache miss: hit');
     is(cached("/revalidate$_?header=ETag:%20%22x%22"), '200 MISS',
         "cache miss: revalidate$_") for '', '/replaced';
 });

@@ -25,7 +25,8 @@ my %variants = (
     after  => ['', 'keepalive 8;'],
 );
 
-$variants{default} = ['', ''] if $t->has_version('1.29.7');
+$variants{default} = ['', '']
+    if $t->has_version('1.29.7') && !$t->has('angie');
 
 my @cases = map {
     my $method = $_;

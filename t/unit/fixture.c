@@ -356,6 +356,8 @@ fx_retry(fx_t *fx, const lrt_tried_t *tried, uint32_t n, lrt_pick_t *pick)
 {
     lrt_ask_t  ask;
 
+    memset(&ask, 0, sizeof(lrt_ask_t));
+
     ask.tried = tried;
     ask.ntried = n;
     ask.now = fx->now;

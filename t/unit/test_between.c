@@ -154,7 +154,7 @@ test_replace_in_select(void)
                 is_u64(slot, pick.slot, "it is in the group");
             }
 
-            is_u64(ident, CAPACITY + 1, "all slots but that one were given away");
+            is_u64(ident, CAPACITY + 1, "all slots but that one have owners");
 
             (void) fx_end(&fx, &pick, LRT_ENDED_WELL);
             ok(fx_quiet(&fx) == NULL, "valid at the end");

@@ -81,7 +81,8 @@ test_all_is_kept(void)
 
         n = src.snap.n;
 
-        if (!check(dst.snap.n == n && dst.snap.policy.method == src.snap.policy.method
+        if (!check(dst.snap.n == n
+                   && dst.snap.policy.method == src.snap.policy.method
                    && dst.snap.generation == src.snap.generation + 1,
                    "numbers"))
         {

@@ -75,11 +75,13 @@ test_each_operation(void)
             params.down = tap_once_in(5);
             params.backup = tap_once_in(5);
 
-            (void) (tap_once_in(2)
-                    ? (uint64_t) fx_modify(&fx,
-                                           tap_below(fx.table.head->next_ident),
-                                           &params, LRT_F_ALL)
-                    : fx_add(&fx, tap_below(CAPACITY * 2), &params));
+            if (tap_once_in(2)) {
+                (void) fx_add(&fx, tap_below(CAPACITY * 2), &params);
+                break;
+            }
+
+            (void) fx_modify(&fx, tap_below(fx.table.head->next_ident),
+                             &params, LRT_F_ALL);
             break;
 
         case 2:

@@ -3,7 +3,7 @@
  * Copyright (C) the ngx_http_lrt_upstream_module authors
  *
  * A method as small as it can be: always the oldest server that may take the
- * request.  With a row for it in lrt_methods.h this file is all that is needed.
+ * request.  With a row for it in lrt_methods.h this file is all that it takes.
  */
 
 
