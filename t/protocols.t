@@ -86,6 +86,11 @@ my %pass = (
     memcached => 'set $memcached_key /memcached; memcached_pass',
 );
 
+# the servers close each connection; nginx may not try to keep it
+
+my $unkept = $t->has_version('1.29.7') && !$t->has('angie')
+    ? 'keepalive 0;' : '';
+
 my @protocols = grep { $t->has($_) } sort keys %fake;
 my ($groups, $locations, $servers) = ('', '', '');
 
@@ -99,11 +104,13 @@ for my $protocol (@protocols) {
     $groups .= qq{
         upstream $protocol {
             least_conn_ext;
+            $unkept
             server %%ADDRESS_${protocol}1%% max_fails=0;
             server %%ADDRESS_${protocol}2%% max_fails=0;
         }
         upstream ${protocol}_retry {
             round_robin_ext;
+            $unkept
             server %%ADDRESS_nobody%% max_fails=0;
             server %%ADDRESS_${protocol}2%% max_fails=0;
         }
