@@ -426,14 +426,15 @@ ngx_http_lrt_unlock(ngx_http_lrt_srv_conf_t *lscf)
 ngx_uint_t
 ngx_http_lrt_master_lock(ngx_slab_pool_t *shpool)
 {
-    pid_t        owner;
-    siginfo_t    si;
-    ngx_uint_t   waited;
+    pid_t      owner;
+    uint64_t   end;
+    siginfo_t  si;
 
-    for (waited = 0;
-         waited < NGX_HTTP_LRT_MASTER_WAIT;
-         waited += NGX_HTTP_LRT_MASTER_STEP)
-    {
+    /* by the clock: on a busy system each step takes longer than asked for */
+
+    end = ngx_http_lrt_now() + NGX_HTTP_LRT_MASTER_WAIT * 1000;
+
+    do {
         if (ngx_shmtx_trylock(&shpool->mutex)) {
             return 1;
         }
@@ -450,7 +451,8 @@ ngx_http_lrt_master_lock(ngx_slab_pool_t *shpool)
         }
 
         ngx_msleep(NGX_HTTP_LRT_MASTER_STEP);
-    }
+
+    } while (ngx_http_lrt_now() < end);
 
     return 0;
 }

@@ -19,7 +19,7 @@ my $t = LRT->new(name => 'lock', need => [qw(module hooks proxy)]);
 use constant {
     SOON       => 1,            # seconds: a change after its owner's death
     PATIENCE   => 1.5,          # of a master that waits for the lock
-    DELAY      => 0.2,          # of a request, whatever the lock does
+    DELAY      => 0.5,          # of a request; who waits for the lock: > 1
     MERGED     => 2,            # by workers, once they can
 };
 
