@@ -15,6 +15,7 @@
 #define _LRT_CHANGE_H_INCLUDED_
 
 
+#include "lrt_params.h"
 #include "lrt_table.h"
 
 
@@ -65,18 +66,6 @@ typedef struct {
 
 lrt_rc_t lrt_change_commit(lrt_table_t *t, lrt_change_set_t *set,
     uint64_t now);
-
-/* parameters of src that the mask names, into dst */
-
-void lrt_params_copy(lrt_params_t *dst, const lrt_params_t *src,
-    uint32_t fields);
-
-/* mask of the parameters that differ */
-
-uint32_t lrt_params_diff(const lrt_params_t *a, const lrt_params_t *b);
-
-unsigned lrt_params_valid(const lrt_params_t *p);
-unsigned lrt_policy_valid(const lrt_policy_t *p);
 
 /* slots that a commit could give to new servers now */
 
