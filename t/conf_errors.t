@@ -23,7 +23,8 @@ $t->backend($_) for qw(a b);
 
 sub refused ($name, $conf, $pattern, %o) {
     my ($good, $said) = $t->test_config(%o, http => $conf);
-    my ($line) = grep { line_of($_) =~ /# here/ } 1 .. lines();
+    my @lines  = split /\n/, $t->read('test.conf');
+    my ($line) = grep { $lines[$_ - 1] =~ /# here/ } 1 .. @lines;
     my @errors = $said =~ /\[emerg\] (.*)/g;
 
     ok(!$good && @errors == 1, "$name: refused with one error")
@@ -40,12 +41,9 @@ sub accepted ($name, $conf, @warnings) {
     ok($good, "$name: accepted") or diag($said);
     is(scalar @said, scalar @warnings, "$name: number of warnings")
         or diag($said);
-    like($said[$_], qr/$warnings[$_]/, "$name: the warning") for 0 .. $#warnings;
+    like($said[$_], qr/$warnings[$_]/, "$name: the warning")
+        for 0 .. $#warnings;
 }
-
-
-sub lines ()         { return scalar split /\n/, $t->read('test.conf') }
-sub line_of ($number) { return (split /\n/, $t->read('test.conf'))[$number - 1] }
 
 ###############################################################################
 # the directives
@@ -85,7 +83,7 @@ refused('two methods', q{
         least_conn_ext;                                             # here
         server 127.0.0.1:81;
     }
-}, qr/"least_conn_ext" is a second .* after "round_robin_ext", leave one of them/);
+}, qr/"least_conn_ext" is a second .* after "round_robin_ext", leave one/);
 
 refused('a method twice', q{
     upstream u {
@@ -93,7 +91,7 @@ refused('a method twice', q{
         least_conn_ext;
         least_conn_ext;                                             # here
     }
-}, qr/"least_conn_ext" is a second .* after "least_conn_ext", leave one of them/);
+}, qr/"least_conn_ext" is a second .* after "least_conn_ext", leave one/);
 
 ###############################################################################
 # a stock method beside ours, with keepalive at each place

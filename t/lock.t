@@ -23,7 +23,7 @@ use constant {
     MERGED     => 2,            # by workers, once they can
 };
 
-my @names = map { $t->backend($_)->name } qw(a b c d e f);
+$t->backend($_) for qw(a b c d e f);
 
 $t->expect_alerts(
     qr/worker process \d+ exited on signal 9\b/,

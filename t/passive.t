@@ -122,7 +122,8 @@ is($t->get('/one?a.close=1')->body, 'b', 'a failed request is repeated');
 
 my @disabled = $t->grep_log(qr/upstream server temporarily disabled/, $mark);
 is(scalar @disabled, 1, 'the log tells once that the server is disabled');
-like($disabled[0], qr/\[warn\] .* upstream: "http:\/\/\Q@{[$t->address('a')]}\E/,
+my $a = $t->address('a');
+like($disabled[0], qr/\[warn\] .* upstream: "http:\/\/\Q$a\E/,
     'as a warning, with its address');
 
 my %workers;

@@ -31,7 +31,7 @@ subtest 'requests of old workers count for new ones' => sub {
     my $held = hold();
 
     configure(qw(gate b c));
-    reload();
+    $t->reload;
     is($t->old_workers, 1, 'one old worker is left');
     is($group->peer(address('gate'))->{inflight}, 1, 'with its request');
 
@@ -52,15 +52,16 @@ subtest 'a server goes and comes while it is used' => sub {
     my ($slot) = map { $_->{slot} } grep { $_->{id} == $id } $group->servers;
 
     configure(qw(b c));
-    reload();
+    $t->reload;
     is($group->peer(address('gate')), undef, 'removed');
     is_deeply($group->all('inflight'),
-        { 'removed ' . address('gate') => 1, map { address($_) => 0 } qw(b c) },
+        { 'removed ' . address('gate') => 1,
+            address('b') => 0, address('c') => 0 },
         'but its request still counts');
     is_deeply($t->many(20, '/'), { b => 10, c => 10 }, 'it gets no new one');
 
     configure(qw(b c d gate));
-    reload();
+    $t->reload;
     my $new = $group->peer(address('gate'));
     isnt($new->{id}, $id, 'it comes back as another');
     isnt($new->{slot}, $slot, 'in another place');
@@ -92,9 +93,10 @@ subtest 'three ways' => sub {
         . '&weight=7');
 
     configure([b => 'max_conns=700'], 'c', 'd', 'gate');
-    reload();
+    $t->reload;
     is_deeply([sort map { $_->{name} } $group->servers],
-        [sort map { address($_) } qw(b d e gate)], 'a removed server stays away');
+        [sort map { address($_) } qw(b d e gate)],
+        'a removed server stays away');
     is($group->peer($kept)->{weight}, 2, 'an added one stays');
     is($group->peer(address('b'))->{weight}, 5, 'a changed weight stays');
     is($group->peer(address('b'))->{max_conns}, 700, 'what is new comes');
@@ -105,7 +107,7 @@ subtest 'three ways' => sub {
     is($group->peer(address('d'))->{weight}, 7, 'which is one for all');
 
     configure([b => 'weight=3 max_conns=700'], 'd', 'gate');
-    reload();
+    $t->reload;
     is($t->old_workers, 2, 'two old workers, of different age');
     is($group->inflight, 2, 'with a request each');
     is($group->peer(address('b'))->{weight}, 3, 'a new weight comes');
@@ -113,7 +115,7 @@ subtest 'three ways' => sub {
 
     push @held, hold();
     configure([b => 'weight=3 max_conns=700'], 'c', 'd', 'gate');
-    reload();
+    $t->reload;
     is($t->old_workers, 3, 'three old workers');
     is($group->inflight, 3, 'with a request each');
     ok($group->peer(address('c')), 'a server comes back when it had left');
@@ -129,7 +131,7 @@ subtest 'three ways' => sub {
 for my $size (qw(1m 256k)) {
     subtest "a zone of another size, $size" => sub {
         configure(qw(b c gate));
-        reload();
+        $t->reload;
         $t->many(30, '/');
 
         my $kept   = $group->add(address('e'), weight => 2, max_fails => 0);
@@ -141,7 +143,7 @@ for my $size (qw(1m 256k)) {
         my $look   = late('/?op=dump&group=u');
 
         configure({ zone => $size }, qw(b c d gate));
-        reload();
+        $t->reload;
 
         my $after = $group->dump;
         my %new   = map { $_->{id} => $_ } $after->{servers}->@*;
@@ -184,14 +186,14 @@ subtest 'a full zone' => sub {
     my $other = LRT::Hooks->group($t, 'v');
 
     configure({ zone => '32k', v => 1 }, 'b');
-    reload();
+    $t->reload;
 
     my $capacity = $group->capacity;
     note "room for $capacity servers";
     my @all = map { "127.3.0.$_:" . $t->port('gate') } 2 .. $capacity + 1;
 
     configure({ v => 1 }, @all);
-    reload();
+    $t->reload;
     ok($t->wait_for(sub { $group->servers == $capacity }), 'all in use');
     at_rest();
 
@@ -203,7 +205,7 @@ subtest 'a full zone' => sub {
     my @next = map { s/127\.3/127.4/r } @all[0 .. $capacity - 2];
     my $mark = $t->log_mark;
     configure({ v => 1 }, @next, 'b');
-    reload();
+    $t->reload;
     is($group->dump->{primaries}, 0, 'new servers have to wait');
     is((grep { $_->{zombie} } $group->servers), $capacity, 'for old ones');
     is($t->get('/')->status, 502, 'and requests, too');
@@ -214,7 +216,7 @@ subtest 'a full zone' => sub {
     $t->wait_for(sub { $other->inflight });
 
     configure({ zone => '256k', v => 1 }, @next, 'b', 'c');
-    reload();
+    $t->reload;
     is($group->servers, $capacity + 1, 'in a larger zone they have not');
     ok($t->old_workers >= 2, 'workers of the old table are there');
     $_->reset for @held;
@@ -229,18 +231,18 @@ subtest 'a full zone' => sub {
     # once more, and the requests end one by one
 
     configure({ zone => '32k', v => 1 }, 'b');
-    reload();
+    $t->reload;
     is_deeply([$t->grep_log(qr/too many servers/, $mark)], [],
         'a smaller zone has to have room only for those that stay');
     configure({ v => 1 }, @all);
-    reload();
+    $t->reload;
     ok($t->wait_for(sub { $group->servers == $capacity }), 'full again');
     at_rest();
 
     @held = map { $t->begin('/') } @all;
     $t->wait_for(sub { $group->inflight == $capacity });
     configure({ v => 1 }, @next, 'b');
-    reload();
+    $t->reload;
 
     for my $there (1 .. $capacity) {
         (pop @held)->reset;
@@ -279,9 +281,6 @@ sub configure (@servers) {
         . ($o->{v} ? 'location /v { proxy_pass http://v; }' : '')
         . '}' . LRT::Hooks::server($t));
 }
-
-
-sub reload () { $t->reload }
 
 
 sub address ($name) {

@@ -225,7 +225,8 @@ for my $method (@methods) {
         $t->backend('a')->start;
 
         my $r = $client->receive;
-        my @names = map { $name{$_} // $_ } split /, /, $r->header('X-Upstream');
+        my @names = map { $name{$_} // $_ }
+            split /, /, $r->header('X-Upstream');
         return join ' ', ($r->status == 200 ? () : $r->status), @names;
     };
     my $reset = sub () {

@@ -72,10 +72,11 @@ subtest 'reload while a request runs' => sub {
 };
 
 
-for my $what ('a zone of another size', 'no group any more', 'another method') {
+for my $what (
+    'a zone of another size', 'no group any more', 'another method')
+{
     subtest "reload while a request runs, $what" => sub {
         my ($request, $look) = before();
-        my $mark = $t->log_mark;
 
         configure($what eq 'a zone of another size' ? { zone => '1m' }
                 : $what eq 'no group any more'      ? { zone => '' }

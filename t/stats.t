@@ -247,6 +247,8 @@ $counts->('a response cut by time', '/impatient?size=10&body_delay=5000',
 $counts->('an intercepted one', '/intercepted?status=404', { '4xx' => 1 });
 $counts->('a redirect to elsewhere',
     '?header=X-Accel-Redirect:%20/empty&size=10', { '2xx' => 1 });
+$counts->('a HEAD redirected to elsewhere',
+    '?header=X-Accel-Redirect:%20/empty', { '2xx' => 1 }, method => 'HEAD');
 $counts->('no answer', '?close=1', { fails => 1 });
 
 for my $location ('', '/unbuffered') {

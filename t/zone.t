@@ -103,9 +103,10 @@ my @steps = (
     ['added'    => 'zone u 256k;'],
     ['renamed'  => 'zone another 256k;'],
     ['larger'   => 'zone another 1m;'],
-    ['smaller'  => 'zone u 64k;'],
     ['removed'  => ''],
-    ['again'    => 'zone u 128k;'],
+    ['smaller'  => 'zone u 64k;'],
+    ['removed, was small' => ''],
+    ['added again' => 'zone u 128k;'],
     ['shared'   => 'zone z 128k;',
         'upstream first { zone z 128k; server %%ADDRESS_a%%; }'],
 );
@@ -125,9 +126,11 @@ for my $step (@steps) {
         is_deeply(servers(@fields), $before,
             "zone, $what: ids, parameters and counters stay");
         is($dump->{generation}, $generation, "zone, $what: no new generation")
-            if $what =~ /nothing|renamed|shared/;
+            if $what =~ /^(?:nothing|renamed|removed|shared)$/;
+        is($dump->{capacity}, $capacity, "zone, $what: the same room")
+            if $what =~ /^(?:nothing|renamed|removed|shared)$/;
         cmp_ok($dump->{capacity}, '>', $capacity, "zone, $what: more room")
-            if $what =~ /larger/;
+            if $what =~ /larger|was small/;
         cmp_ok($dump->{capacity}, '<', $capacity, "zone, $what: less room")
             if $what =~ /smaller/;
     });
