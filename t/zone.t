@@ -323,7 +323,7 @@ is_deeply($t->many(12, '/u'), { a => 4, b => 8 },
     'a server that left the configuration gets no new requests');
 
 with_hooks(sub {
-    is(servers('inflight')->{'c removed'}, '- inflight=2',
+    like(servers('inflight')->{'c removed'}, qr/inflight=[12]/,
         'but it is there until its last one');
 });
 
