@@ -56,6 +56,14 @@ sub share ($uri, $of, $count = 20) {
 }
 
 
+# a server that has a request to work on
+
+sub active () {
+    my ($name) = grep { $t->backend($_)->stats->{active} } @names;
+    return $name;
+}
+
+
 # a slow body counts for last_byte, not for header
 
 teach('/last?a.body_delay=150');
@@ -105,20 +113,13 @@ ok($t->wait_for(sub { share('/back', 'a') >= 0.3 }, 20),
 # requests that hang tell before they are answered
 
 teach('/late');
-my @hang = map { $t->begin('/late?a.hang=1&b.hang=1') } 1 .. 4;
-$t->wait_for(sub {
-    $t->backend('a')->stats->{active} + $t->backend('b')->stats->{active} >= 4
-});
-$_->close for @hang;
-@hang = $t->begin('/late?hang=1');
-my ($stuck) = $t->wait_for(sub {
-    my ($name) = grep { $t->backend($_)->stats->{active} } @names;
-    return $name;
-});
+ok($t->wait_for(sub { !active() }), 'the servers are idle');
+my $hang = $t->begin('/late?hang=1');
+my ($stuck) = $t->wait_for(sub { active() });
 my $other = $stuck eq 'a' ? 'b' : 'a';
 ok($t->wait_for(sub { share("/late", $other) > 0.9 }),
    'a server with an overdue request is avoided');
-$_->close for @hang;
+$hang->close;
 
 # limits and backups as in all methods
 

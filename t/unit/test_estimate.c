@@ -1,0 +1,675 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "tap.h"
+#include "lrt_estimate.h"
+
+
+#define SERVERS              8
+
+/* fields of the word of a server, as lrt_estimate.c has them */
+
+#define count_of(word)       ((uint32_t) ((word) >> 32) & 0xfff)
+#define COUNT_ONE            16
+
+
+/* servers that answer in turn, and what their group knows of them */
+
+typedef struct {
+    uint64_t   word[SERVERS];
+    uint64_t   spread;
+    uint64_t   now;
+} group_t;
+
+
+static void test_nothing(void);
+static void test_first(void);
+static void test_few(void);
+static void test_constant(void);
+static void test_converges(void);
+static void test_one_long_answer(void);
+static void test_idle(void);
+static void test_count(void);
+static void test_clock_back(void);
+static void test_clock_wraps(void);
+static void test_extremes(void);
+static void test_any_word(void);
+static void test_spread(void);
+static void test_unknown(void);
+static void test_judge_limits(void);
+static void test_equal_means(void);
+static void test_factor_two(void);
+static void test_judge_one_sample(void);
+
+static uint64_t noisy(uint64_t us, uint32_t octaves);
+static void answer(group_t *g, uint32_t i, uint64_t us, uint64_t ms);
+static uint32_t typical(const group_t *g);
+static uint64_t time_of(uint64_t word);
+static unsigned near(uint64_t got, uint64_t want, uint32_t permille);
+
+
+int
+main(void)
+{
+    tap_begin();
+
+    run(test_nothing);
+    run(test_first);
+    run(test_few);
+    run(test_constant);
+    run(test_converges);
+    run(test_one_long_answer);
+    run(test_idle);
+    run(test_count);
+    run(test_clock_back);
+    run(test_clock_wraps);
+    run(test_extremes);
+    run(test_any_word);
+    run(test_spread);
+    run(test_unknown);
+    run(test_judge_limits);
+    run(test_equal_means);
+    run(test_factor_two);
+    run(test_judge_one_sample);
+
+    return tap_end();
+}
+
+
+static void
+test_nothing(void)
+{
+    is_u64(lrt_estimate_log(0), 0, "without samples there is no logarithm");
+    is_u64(lrt_estimate_time(0), 0, "and no time");
+    is_u64(lrt_estimate_deviation(0, 12345), 0, "nothing deviates from it");
+    is_u64(lrt_spread_samples(0), 0, "nor has the group any");
+}
+
+
+static void
+test_first(void)
+{
+    uint32_t  i;
+    uint64_t  us, word;
+
+    for (i = 0; i < 10000; i++) {
+        us = tap_between(2, 100000000);
+        word = lrt_estimate_add(0, us, i);
+
+        if (!check(near(time_of(word), us, 1), "%llu is known as %llu",
+                   (unsigned long long) us,
+                   (unsigned long long) time_of(word))
+            || !check(count_of(word) == COUNT_ONE, "one sample counts as one")
+            || !check(lrt_estimate_stamp(word) == i, "the time is kept"))
+        {
+            return;
+        }
+    }
+
+    ok(1, "the first sample is the estimate");
+}
+
+
+/* the first ones count alike: the mean of the logarithms */
+
+static void
+test_few(void)
+{
+    uint32_t  i;
+    uint64_t  word;
+
+    /* 1, 2, 4 ... 128 ms: the geometric mean is 2^3.5 ms */
+
+    word = 0;
+
+    for (i = 0; i < 8; i++) {
+        word = lrt_estimate_add(word, (uint64_t) 1000 << i, 7);
+    }
+
+    ok(near(time_of(word), 11314, 20), "eight samples at once: their mean, %llu",
+       (unsigned long long) time_of(word));
+    ok(count_of(word) > 7 * COUNT_ONE && count_of(word) <= 9 * COUNT_ONE,
+       "which counts as eight: %u / 16", count_of(word));
+}
+
+
+static void
+test_constant(void)
+{
+    uint32_t  i, first, log;
+    uint64_t  word, now;
+
+    now = 1000000;
+    word = lrt_estimate_add(0, 5000, now);
+    first = lrt_estimate_log(word);
+
+    for (i = 0; i < 100000; i++) {
+        now += tap_below(3000);
+        word = lrt_estimate_add(word, 5000, now);
+        log = lrt_estimate_log(word);
+
+        if (!check(log == first, "sample %u: %u, not %u", i, log, first)) {
+            return;
+        }
+    }
+
+    ok(1, "what does not change is kept exactly");
+}
+
+
+/* whatever was there before, up and down, at any rate of requests */
+
+static void
+test_converges(void)
+{
+    uint32_t  i, j, gap, n;
+    uint64_t  word, now, from, to, last, t;
+
+    static const uint32_t  gaps[] = { 0, 1, 10, 100, 1000, 100000 };
+
+    for (i = 0; i < 600; i++) {
+        gap = gaps[i % 6];
+        from = tap_between(2, 10000000);
+        to = tap_between(2, 10000000);
+        now = tap_random() >> 8;
+
+        word = 0;
+        for (j = 0; j < 200; j++) {
+            now += gap;
+            word = lrt_estimate_add(word, from, now);
+        }
+
+        n = 0;
+        last = time_of(word);
+
+        while (!near(time_of(word), to, 50) && n < 2000) {
+            now += gap;
+            word = lrt_estimate_add(word, to, now);
+            t = time_of(word);
+            n++;
+
+            /* never past it, and never away from it */
+
+            if (!check(from < to ? t >= last && t <= to + to / 1000 + 1
+                                 : t <= last && t + to / 1000 + 1 >= to,
+                       "%llu, %llu on the way from %llu to %llu",
+                       (unsigned long long) last, (unsigned long long) t,
+                       (unsigned long long) from, (unsigned long long) to))
+            {
+                return;
+            }
+
+            last = t;
+        }
+
+        if (!check(n < (gap < 100 ? 700u : gap < 1000 ? 160u : 20u),
+                   "from %llu to %llu, one each %u ms: %u samples",
+                   (unsigned long long) from, (unsigned long long) to, gap, n))
+        {
+            return;
+        }
+    }
+
+    ok(1, "it comes within 5 percent, straight, with no more samples than due");
+}
+
+
+static void
+test_one_long_answer(void)
+{
+    uint32_t  i;
+    uint64_t  word;
+
+    word = 0;
+
+    for (i = 0; i < 200; i++) {
+        word = lrt_estimate_add(word, 1000, i);
+    }
+
+    word = lrt_estimate_add(word, 1000000, 200);
+
+    ok(time_of(word) < 1200,
+       "a thousand times the usual, once: %llu instead of 1000 us",
+       (unsigned long long) time_of(word));
+}
+
+
+/* the longer nothing came, the more a sample says, but half at most */
+
+static void
+test_idle(void)
+{
+    uint32_t  i, idle;
+    uint64_t  word, before, after;
+
+    word = 0;
+
+    for (i = 0; i < 300; i++) {
+        word = lrt_estimate_add(word, 1000, 1000);
+    }
+
+    before = 0;
+
+    for (idle = 0; idle < 100000; idle = idle * 2 + 1) {
+        after = time_of(lrt_estimate_add(word, 4000, 1000 + idle));
+
+        if (!check(after >= before, "after %u ms: %llu, less than %llu", idle,
+                   (unsigned long long) after, (unsigned long long) before)
+            || !check(after <= 2010, "after %u ms: %llu", idle,
+                      (unsigned long long) after))
+        {
+            return;
+        }
+
+        before = after;
+    }
+
+    ok(near(before, 2000, 10), "after long it is the mean of both: %llu",
+       (unsigned long long) before);
+    ok(time_of(lrt_estimate_add(word, 4000, 1000)) < 1040,
+       "at once it is next to nothing");
+}
+
+
+/* the effective number: grows to what the smallest weight allows */
+
+static void
+test_count(void)
+{
+    uint32_t  i, count, last;
+    uint64_t  word;
+
+    word = 0;
+    last = 0;
+
+    for (i = 0; i < 2000; i++) {
+        word = lrt_estimate_add(word, 1000, 1);
+        count = count_of(word);
+
+        if (!check(count + 1 >= last, "%u samples: %u after %u", i, count,
+                   last))
+        {
+            return;
+        }
+
+        last = count;
+    }
+
+    /* an exponential mean of weight 1/50 has the variance of 99 samples */
+
+    ok(last > 85 * COUNT_ONE && last < 105 * COUNT_ONE,
+       "2000 samples count as %u / 16", last);
+
+    for (i = 0; i < 50; i++) {
+        word = lrt_estimate_add(word, 1000, 1 + (i + 1) * 60000);
+    }
+
+    last = count_of(word);
+    ok(last >= 2 * COUNT_ONE && last <= 4 * COUNT_ONE,
+       "one each minute counts as three: %u / 16", last);
+}
+
+
+/* other processes may be a little behind: no less than half is kept */
+
+static void
+test_clock_back(void)
+{
+    uint32_t  i;
+    uint64_t  word, t;
+
+    word = 0;
+
+    for (i = 0; i < 300; i++) {
+        word = lrt_estimate_add(word, 1000, 50000);
+    }
+
+    word = lrt_estimate_add(word, 1000000, 49999);
+    t = time_of(word);
+
+    tap_note("a sample of a millisecond earlier: 1000 us become %llu",
+             (unsigned long long) t);
+    ok(t >= 1000 && t <= 32000, "time that goes back: still between both");
+    is_u64(lrt_estimate_stamp(word), 49999, "and the new time is kept");
+
+    for (i = 0; i < 300; i++) {
+        word = lrt_estimate_add(word, 1000, 49999 - i % 2);
+    }
+
+    ok(near(time_of(word), 1000, 10), "and all is forgotten afterwards: %llu",
+       (unsigned long long) time_of(word));
+}
+
+
+static void
+test_clock_wraps(void)
+{
+    uint32_t  i;
+    uint64_t  word, across, now;
+
+    word = 0;
+
+    for (i = 0; i < 300; i++) {
+        word = lrt_estimate_add(word, 1000, UINT32_MAX - 300 + i);
+    }
+
+    now = (uint64_t) UINT32_MAX + 3;
+    across = lrt_estimate_add(word, 1000000, now);
+
+    ok(time_of(across) < 1200, "32 bits of milliseconds wrap: 4 ms are 4 ms");
+    is_u64(lrt_estimate_stamp(across), 2, "and the stamp is the low half");
+}
+
+
+static void
+test_extremes(void)
+{
+    uint32_t  i;
+    uint64_t  word, us;
+
+    static const uint64_t  times[] = {
+        0, 1, 2, 3, (1 << 30) - 1, 1 << 30, (1 << 30) + 1,
+        (uint64_t) 1 << 40, (uint64_t) 1 << 63, UINT64_MAX
+    };
+
+    for (i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        us = times[i];
+        word = lrt_estimate_add(0, us, 0);
+
+        if (!check(word != 0, "%llu is something",
+                   (unsigned long long) us)
+            || !check(lrt_estimate_log(word) != 0, "%llu has a logarithm",
+                      (unsigned long long) us)
+            || !check(time_of(word) >= 1 && time_of(word) <= 1 << 30,
+                      "%llu becomes %llu", (unsigned long long) us,
+                      (unsigned long long) time_of(word))
+            || !check(lrt_estimate_log(word) < 1 << 20, "in 20 bits"))
+        {
+            return;
+        }
+    }
+
+    ok(1, "no time is too short or too long");
+}
+
+
+/* two workers at once, or a table of before: any word may stand there */
+
+static void
+test_any_word(void)
+{
+    uint32_t  i, n, judged;
+    uint64_t  word, after, us;
+
+    n = tap_times(300000);
+
+    for (i = 0; i < n; i++) {
+        word = tap_random();
+        us = tap_random() >> tap_below(64);
+
+        /* a count below one sample is written by nobody */
+
+        word |= (uint64_t) COUNT_ONE << 32;
+
+        after = lrt_estimate_add(word, us, tap_random());
+
+        if (!check(count_of(after) >= COUNT_ONE, "%llx and %llu: %u samples",
+                   (unsigned long long) word, (unsigned long long) us,
+                   count_of(after)))
+        {
+            return;
+        }
+
+        judged = lrt_estimate_judge(after, tap_below(1 << 20) + 1,
+                                    tap_random() & 0xffffffff000fffffull);
+
+        if (!check(judged > 0 && judged < 1 << 20, "judged as %u", judged)) {
+            return;
+        }
+
+        (void) lrt_estimate_deviation(word, us);
+    }
+
+    ok(1, "whatever is there gives something of sense");
+}
+
+
+static void
+test_spread(void)
+{
+    uint32_t  i;
+    uint64_t  spread, sum;
+
+    spread = 0;
+    sum = 0;
+
+    for (i = 1; i <= 30; i++) {
+        sum += i * 1000;
+        spread = lrt_spread_add(spread, i * 1000);
+    }
+
+    is_u64(lrt_spread_samples(spread), 30, "samples are counted");
+    ok(near(lrt_spread_deviation(spread), sum / 30, 10),
+       "the first ones have the mean deviation");
+
+    for (i = 0; i < 1000; i++) {
+        spread = lrt_spread_add(spread, 50);
+    }
+
+    ok(lrt_spread_deviation(spread) < 200, "the old ones are forgotten: %u",
+       lrt_spread_deviation(spread));
+
+    spread = (uint64_t) UINT32_MAX << 32 | 500;
+    spread = lrt_spread_add(spread, 500);
+
+    is_u64(lrt_spread_deviation(spread), 500,
+           "the number of samples wraps, and the deviation stays");
+
+    spread = (uint64_t) (UINT32_MAX - 1) << 32 | 1000000;
+    spread = lrt_spread_add(spread, 0);
+    is_u64(lrt_spread_samples(spread), UINT32_MAX, "as far as it goes");
+}
+
+
+static void
+test_unknown(void)
+{
+    uint64_t  word;
+
+    word = lrt_estimate_add(0, 1000, 0);
+
+    is_u64(lrt_estimate_judge(0, 0, 0), 0, "of nobody anything is known");
+    is_u64(lrt_estimate_judge(0, 12345, 0), 12345,
+           "an unknown server is typical");
+    is_u64(lrt_estimate_judge(word, 0, 0), 0,
+           "nobody can be told from an unknown group");
+}
+
+
+/* never past what was measured, and nearer to it with more samples */
+
+static void
+test_judge_limits(void)
+{
+    uint32_t  i, j, log, mean, judged, last;
+    uint64_t  word, spread;
+
+    for (i = 0; i < 2000; i++) {
+        mean = tap_between(1, (1 << 20) - 1);
+        spread = (uint64_t) 100 << 32 | tap_below(3 * LRT_LOG_ONE);
+        word = 0;
+        last = mean;
+
+        for (j = 0; j < 60; j++) {
+            word = lrt_estimate_add(word, 30000, 0);
+            log = lrt_estimate_log(word);
+            judged = lrt_estimate_judge(word, mean, spread);
+
+            if (!check(log > mean ? judged >= mean && judged <= log
+                                  : judged <= mean && judged >= log,
+                       "%u is between %u and %u", judged, mean, log)
+                || !check(log > mean ? judged >= last : judged <= last,
+                          "more samples, less doubt: %u after %u", judged,
+                          last))
+            {
+                return;
+            }
+
+            last = judged;
+        }
+    }
+
+    ok(1, "between the group and the server, and nearer with more samples");
+}
+
+
+/* the same server eight times: it must not be thought different */
+
+static void
+test_equal_means(void)
+{
+    uint32_t  i, j, k, same, all, n, octaves;
+    group_t   g;
+
+    n = tap_times(1000);
+
+    for (octaves = 1; octaves <= 4; octaves++) {
+        same = 0;
+        all = 0;
+
+        for (i = 0; i < n; i++) {
+            memset(&g, 0, sizeof(group_t));
+
+            for (j = 0; j < 40; j++) {
+                for (k = 0; k < SERVERS; k++) {
+                    answer(&g, k, noisy(10000, octaves), 1);
+                }
+            }
+
+            for (k = 0; k < SERVERS; k++) {
+                all++;
+                same += (lrt_estimate_judge(g.word[k], typical(&g), g.spread)
+                         == typical(&g));
+            }
+        }
+
+        ok(same >= all / 20 * 19,
+           "times over %u octaves: %u of %u are thought equal", octaves, same,
+           all);
+    }
+}
+
+
+/* twice as long as the others, after 30 samples of each */
+
+static void
+test_factor_two(void)
+{
+    uint32_t  i, j, k, found, better, n;
+    group_t   g;
+
+    n = tap_times(1000);
+    found = 0;
+    better = 0;
+
+    for (i = 0; i < n; i++) {
+        memset(&g, 0, sizeof(group_t));
+
+        for (j = 0; j < 30; j++) {
+            for (k = 0; k < SERVERS; k++) {
+                answer(&g, k, noisy(k == 0 ? 20000 : k == 1 ? 5000 : 10000, 1),
+                       1);
+            }
+        }
+
+        found += (lrt_estimate_judge(g.word[0], typical(&g), g.spread)
+                  > typical(&g));
+        better += (lrt_estimate_judge(g.word[1], typical(&g), g.spread)
+                   < typical(&g));
+    }
+
+    ok(found >= n * 19 / 20, "twice the time is seen in %u of %u draws", found,
+       n);
+    ok(better >= n * 19 / 20, "half of it in %u", better);
+}
+
+
+static void
+test_judge_one_sample(void)
+{
+    uint32_t  mean;
+    uint64_t  word;
+
+    mean = lrt_estimate_log(lrt_estimate_add(0, 1000, 0));
+
+    word = lrt_estimate_add(0, 15000, 0);
+    is_u64(lrt_estimate_judge(word, mean, (uint64_t) 1 << 32), mean,
+           "one answer of 15 times the usual is no proof");
+
+    word = lrt_estimate_add(0, 60000, 0);
+    ok(lrt_estimate_judge(word, mean, (uint64_t) 1 << 32) > mean,
+       "one of 60 times is");
+}
+
+
+/* us times 2 to something between plus and minus half the octaves */
+
+static uint64_t
+noisy(uint64_t us, uint32_t octaves)
+{
+    uint32_t  log, range;
+
+    log = lrt_estimate_log(lrt_estimate_add(0, us, 0));
+    range = octaves * LRT_LOG_ONE;
+
+    return lrt_estimate_time(log - range / 2 + tap_below(range));
+}
+
+
+static void
+answer(group_t *g, uint32_t i, uint64_t us, uint64_t ms)
+{
+    g->spread = lrt_spread_add(g->spread,
+                               lrt_estimate_deviation(g->word[i], us));
+    g->now += ms;
+    g->word[i] = lrt_estimate_add(g->word[i], us, g->now);
+}
+
+
+static uint32_t
+typical(const group_t *g)
+{
+    uint32_t  i;
+    uint64_t  sum;
+
+    sum = 0;
+
+    for (i = 0; i < SERVERS; i++) {
+        sum += lrt_estimate_log(g->word[i]);
+    }
+
+    return (uint32_t) (sum / SERVERS);
+}
+
+
+static uint64_t
+time_of(uint64_t word)
+{
+    return lrt_estimate_time(lrt_estimate_log(word));
+}
+
+
+/* and a microsecond for what was rounded down */
+
+static unsigned
+near(uint64_t got, uint64_t want, uint32_t permille)
+{
+    uint64_t  apart;
+
+    apart = (got > want) ? got - want : want - got;
+
+    return apart <= want * permille / 1000 + 1;
+}
