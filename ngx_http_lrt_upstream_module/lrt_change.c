@@ -77,6 +77,12 @@ lrt_change_commit(lrt_table_t *t, lrt_change_set_t *set, uint64_t now)
         }
     }
 
+    /* a draft in the idle side, and in slots that nobody has, is no change */
+
+    if (set->dry) {
+        return LRT_OK;
+    }
+
     lrt_point(LRT_POINT_COMMIT_ENTRIES);
 
     lrt_draft_build(&d);
@@ -369,8 +375,7 @@ lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
     t = d->table;
 
     if (!lrt_params_valid(&c->server.params)
-        || c->server.socklen > LRT_SOCKADDR_LEN
-        || !lrt_table_strings_fit(&c->server))
+        || !lrt_table_fits(&c->server))
     {
         return LRT_INVALID;
     }
@@ -405,11 +410,9 @@ lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
     detail = &t->detail[slot];
     memset(detail, 0, sizeof(lrt_detail_t));
 
-    memcpy(detail->sockaddr, c->server.sockaddr, c->server.socklen);
-    detail->socklen = (uint16_t) c->server.socklen;
     detail->born = d->generation;
 
-    lrt_table_set_strings(detail, &c->server);
+    lrt_table_set_data(detail, &c->server);
 
     gone = lrt_gone_find(t, hash);
 
@@ -628,7 +631,7 @@ lrt_draft_tier(lrt_draft_t *d, lrt_tier_e tier)
     for (i = 0; i < lt->n; i++) {
         params = &d->entry[order[i]].params;
 
-        if (params->down || params->drain) {
+        if (!lrt_params_active(params)) {
             reach[i] = 0;
 
         } else {

@@ -58,6 +58,7 @@ typedef struct {
      */
 
     unsigned             from_conf:1;
+    unsigned             dry:1;          /* only find out what would come */
 
     uint64_t             generation;     /* set: the one now in force */
     uint32_t             refused;        /* set: the change at fault, or n */

@@ -63,19 +63,17 @@ lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap, lrt_peer_t *peer,
 
             peer[i].slot = slot;
             peer[i].entry = entry[slot];
-            peer[i].hot = t->hot[slot];
-            peer[i].detail = t->detail[slot];
         }
 
         snap->copied = i;
 
         for (slot = 0; slot < t->capacity; slot++) {
             if (entry[slot].ident == 0) {
-                if (lrt_ledger_idle(t, slot)) {
-                    snap->room++;
+                if (lrt_load(&t->hot[slot].inflight) > 0) {
+                    snap->zombies++;
 
                 } else {
-                    snap->zombies++;
+                    snap->room++;
                 }
             }
         }
@@ -88,6 +86,42 @@ lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap, lrt_peer_t *peer,
     }
 
     return LRT_BUSY;
+}
+
+
+lrt_rc_t
+lrt_peer_copy(const lrt_table_t *t, const lrt_peer_t *peer, lrt_hot_t *hot,
+    lrt_detail_t *detail)
+{
+    uint64_t  generation;
+
+    if (hot) {
+        *hot = t->hot[peer->slot];
+    }
+
+    if (detail) {
+        *detail = t->detail[peer->slot];
+    }
+
+    /*
+     * A writer clears a slot only while it is not in use in the generation in
+     * force, so the copy is whole if the server is in use now.
+     */
+
+    do {
+        lrt_fence();
+        generation = lrt_table_generation(t);
+
+        if (lrt_load(&lrt_table_entries(t, generation)[peer->slot].ident)
+            != peer->entry.ident)
+        {
+            return LRT_MISSING;
+        }
+
+        lrt_fence();
+    } while (lrt_table_generation(t) != generation);
+
+    return LRT_OK;
 }
 
 
@@ -170,19 +204,20 @@ lrt_validate_entries(const lrt_table_t *t, uint64_t generation)
         }
 
         if (d->socklen > LRT_SOCKADDR_LEN
-            || d->name_len + d->server_len + d->route_len > LRT_STRINGS_LEN)
+            || d->socklen + d->name_len + d->server_len + d->route_len
+               > LRT_DATA_LEN)
         {
             return "lengths of address or strings";
         }
 
-        if (entry->hash != lrt_table_hash(d->sockaddr, d->socklen,
+        if (entry->hash != lrt_table_hash(d->data, d->socklen,
                                           entry->params.backup))
         {
             return "hash of the address";
         }
 
         server.params = entry->params;
-        server.sockaddr = d->sockaddr;
+        server.sockaddr = d->data;
         server.socklen = d->socklen;
 
         if (lrt_table_find(t, generation & 1, &server, entry->hash) != slot) {
@@ -237,7 +272,7 @@ lrt_validate_tier(const lrt_table_t *t, uint64_t generation, lrt_tier_e tier)
 
         ident = entry->ident;
 
-        if (!entry->params.down && !entry->params.drain) {
+        if (lrt_params_active(&entry->params)) {
             active++;
             tries += 1 + entry->params.twins;
         }
@@ -274,7 +309,7 @@ lrt_validate_schedule(const lrt_table_t *t, uint64_t generation,
             return "schedule goes back";
         }
 
-        if ((s.reach[i] > before) != (!params->down && !params->drain)) {
+        if ((s.reach[i] > before) != lrt_params_active(params)) {
             return "turns of a server that is down, or none of another";
         }
 

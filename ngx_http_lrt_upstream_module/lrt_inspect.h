@@ -19,8 +19,6 @@
 typedef struct {
     uint32_t             slot;
     lrt_entry_t          entry;
-    lrt_hot_t            hot;
-    lrt_detail_t         detail;
 } lrt_peer_t;
 
 
@@ -35,13 +33,20 @@ typedef struct {
 
 
 /*
- * Servers in order of age, primaries first; all of one generation.  Counters
- * are those of the moment in which each was read.  LRT_BUSY if writers came
- * between each time.
+ * Servers in order of age, primaries first; all of one generation.  LRT_BUSY
+ * if writers came between each time.
  */
 
 lrt_rc_t lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap,
     lrt_peer_t *peer, uint32_t max);
+
+/*
+ * The rest of a server, of this moment; either may be NULL.  LRT_MISSING if it
+ * was removed meanwhile.
+ */
+
+lrt_rc_t lrt_peer_copy(const lrt_table_t *t, const lrt_peer_t *peer,
+    lrt_hot_t *hot, lrt_detail_t *detail);
 
 /*
  * NULL, or what is wrong.  The writers' lock must be held.  "quiet": no

@@ -213,7 +213,7 @@ lrt_merge_removed(lrt_table_t *t, const lrt_conf_t *conf,
             continue;
         }
 
-        if (keep && !entry[slot].params.down && !entry[slot].params.drain) {
+        if (keep && lrt_params_active(&entry[slot].params)) {
             keep = 0;
             continue;
         }
@@ -238,8 +238,7 @@ lrt_merge_serves(lrt_table_t *t, const lrt_conf_t *conf,
     for (i = 0; i < set->n; i++) {
         params = &set->change[i].server.params;
 
-        if (set->change[i].type == LRT_ADD && !params->down && !params->drain)
-        {
+        if (set->change[i].type == LRT_ADD && lrt_params_active(params)) {
             return 1;
         }
     }
@@ -249,8 +248,7 @@ lrt_merge_serves(lrt_table_t *t, const lrt_conf_t *conf,
     for (slot = 0; slot < t->capacity; slot++) {
 
         if (entry[slot].ident
-            && !entry[slot].params.down
-            && !entry[slot].params.drain
+            && lrt_params_active(&entry[slot].params)
             && !lrt_merge_leaves(t, slot, conf))
         {
             return 1;

@@ -77,7 +77,10 @@ lrt_usable_bound(const lrt_entry_t *entry, const lrt_hot_t *hot,
 
     params = &entry->params;
 
-    if (entry->ident == 0 || params->down) {
+    if (entry->ident == 0
+        || params->down
+        || params->forced == LRT_FORCED_DOWN)
+    {
         return 0;
     }
 
@@ -87,7 +90,9 @@ lrt_usable_bound(const lrt_entry_t *entry, const lrt_hot_t *hot,
         return 0;
     }
 
-    return lone || !lrt_passive_blocked(params, hot, now);
+    return lone
+           || params->forced == LRT_FORCED_UP
+           || !lrt_passive_blocked(params, hot, now);
 }
 
 

@@ -11,6 +11,7 @@
 #define _LRT_METHOD_H_INCLUDED_
 
 
+#include "lrt_params.h"
 #include "lrt_table.h"
 
 

@@ -28,6 +28,7 @@ static const struct {
     lrt_field(LRT_F_DOWN, down),
     lrt_field(LRT_F_DRAIN, drain),
     lrt_field(LRT_F_TWINS, twins),
+    lrt_field(LRT_F_FORCED, forced),
 
 #undef lrt_field
 };
@@ -74,6 +75,13 @@ lrt_params_diff(const lrt_params_t *a, const lrt_params_t *b)
 
 
 unsigned
+lrt_params_active(const lrt_params_t *p)
+{
+    return !p->down && !p->drain && p->forced != LRT_FORCED_DOWN;
+}
+
+
+unsigned
 lrt_policy_valid(const lrt_policy_t *p)
 {
     return p->method < LRT_METHODS
@@ -94,5 +102,6 @@ lrt_params_valid(const lrt_params_t *p)
            && p->slow_start <= LRT_MAX_TIME
            && p->backup <= 1
            && p->down <= 1
-           && p->drain <= 1;
+           && p->drain <= 1
+           && p->forced < LRT_FORCED;
 }

@@ -22,6 +22,10 @@ void lrt_params_copy(lrt_params_t *dst, const lrt_params_t *src,
 
 uint32_t lrt_params_diff(const lrt_params_t *a, const lrt_params_t *b);
 
+/* whether requests without a bond to the server may go there */
+
+unsigned lrt_params_active(const lrt_params_t *p);
+
 unsigned lrt_params_valid(const lrt_params_t *p);
 unsigned lrt_policy_valid(const lrt_policy_t *p);
 

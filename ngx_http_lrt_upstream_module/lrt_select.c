@@ -381,5 +381,6 @@ lrt_select_enter(const lrt_view_t *view, const lrt_owner_t *owner,
     }
 
     return lrt_passive_pick(&entry->params, &t->hot[slot], view->now)
+           || entry->params.forced == LRT_FORCED_UP
            || view->lone;
 }

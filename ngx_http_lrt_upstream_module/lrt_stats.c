@@ -8,7 +8,11 @@
 #include "lrt_atomic.h"
 
 
+#define LRT_MEAN_SHIFT       4
+
+
 static void lrt_stats_count_code(lrt_stats_t *st, uint32_t status);
+static void lrt_stats_mean(uint32_t *mean, uint64_t us);
 
 
 void
@@ -39,7 +43,12 @@ lrt_stats_finished(lrt_stats_t *st, const lrt_outcome_t *out)
         (void) lrt_add(&st->fails, 1);
     }
 
+    if (out->header) {
+        lrt_stats_mean(&st->header_mean, out->header);
+    }
+
     if (out->complete) {
+        lrt_stats_mean(&st->response_mean, out->time);
         (void) lrt_add(&st->times[lrt_hist_index(out->time)], 1);
         (void) lrt_add(&st->time_sum, out->time);
     }
@@ -71,4 +80,22 @@ lrt_stats_count_code(lrt_stats_t *st, uint32_t status)
             return;
         }
     }
+}
+
+
+/* a sample that another worker overwrites is no more than one less */
+
+static void
+lrt_stats_mean(uint32_t *mean, uint64_t us)
+{
+    int64_t  old, new;
+
+    old = lrt_load(mean);
+    new = (us < INT32_MAX) ? (int64_t) us : INT32_MAX;
+
+    if (old) {
+        new = old + (new - old) / (1 << LRT_MEAN_SHIFT);
+    }
+
+    lrt_store(mean, new ? (uint32_t) new : 1);
 }

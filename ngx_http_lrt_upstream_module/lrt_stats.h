@@ -27,6 +27,8 @@ typedef struct {
     uint64_t             fails;
     uint64_t             unavail;            /* times shut out by max_fails */
     uint64_t             selected;           /* wall clock, ms */
+    uint32_t             header_mean;        /* us, moving */
+    uint32_t             response_mean;
     uint64_t             time_sum;           /* us, of what is in "times" */
     uint64_t             times[LRT_HIST_BUCKETS];
 } lrt_stats_t;

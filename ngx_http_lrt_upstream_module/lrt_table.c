@@ -235,7 +235,7 @@ lrt_table_find(const lrt_table_t *t, unsigned side, const lrt_server_t *server,
         d = &t->detail[slot];
 
         if (d->socklen == server->socklen
-            && memcmp(d->sockaddr, server->sockaddr, d->socklen) == 0)
+            && memcmp(lrt_table_sockaddr(d), server->sockaddr, d->socklen) == 0)
         {
             return slot;
         }
@@ -315,16 +315,23 @@ lrt_table_schedule(const lrt_table_t *t, uint64_t generation, lrt_tier_e tier,
 
 
 /*
- * The name is mostly the text of the directive as well, and is then kept
- * once: name, then server unless it is the same, then route.
+ * Address, name, server, route.  The name is mostly the text of the directive
+ * as well, and is then kept once.
  */
+
+const void *
+lrt_table_sockaddr(const lrt_detail_t *d)
+{
+    return d->data;
+}
+
 
 lrt_str_t
 lrt_table_name(const lrt_detail_t *d)
 {
     lrt_str_t  s;
 
-    s.data = d->strings;
+    s.data = d->data + d->socklen;
     s.len = d->name_len;
 
     return s;
@@ -340,7 +347,7 @@ lrt_table_server(const lrt_detail_t *d)
         return lrt_table_name(d);
     }
 
-    s.data = d->strings + d->name_len;
+    s.data = d->data + d->socklen + d->name_len;
     s.len = d->server_len;
 
     return s;
@@ -352,7 +359,7 @@ lrt_table_route(const lrt_detail_t *d)
 {
     lrt_str_t  s;
 
-    s.data = d->strings + d->name_len + d->server_len;
+    s.data = d->data + d->socklen + d->name_len + d->server_len;
     s.len = d->route_len;
 
     return s;
@@ -360,7 +367,7 @@ lrt_table_route(const lrt_detail_t *d)
 
 
 unsigned
-lrt_table_strings_fit(const lrt_server_t *server)
+lrt_table_fits(const lrt_server_t *server)
 {
     size_t  len;
 
@@ -369,14 +376,16 @@ lrt_table_strings_fit(const lrt_server_t *server)
     /* each of them first: a sum may overflow */
 
     return server->route.len <= LRT_ROUTE_LEN
-           && server->name.len <= LRT_STRINGS_LEN
-           && len <= LRT_STRINGS_LEN
-           && server->name.len + len + server->route.len <= LRT_STRINGS_LEN;
+           && server->socklen <= LRT_SOCKADDR_LEN
+           && server->name.len <= LRT_DATA_LEN
+           && len <= LRT_DATA_LEN
+           && server->socklen + server->name.len + len + server->route.len
+              <= LRT_DATA_LEN;
 }
 
 
 void
-lrt_table_set_strings(lrt_detail_t *d, const lrt_server_t *server)
+lrt_table_set_data(lrt_detail_t *d, const lrt_server_t *server)
 {
     char       *p;
     lrt_str_t   text;
@@ -384,10 +393,13 @@ lrt_table_set_strings(lrt_detail_t *d, const lrt_server_t *server)
     text = server->server;
     text.len = lrt_table_server_len(server);
 
-    p = lrt_table_append(d->strings, &server->name);
+    memcpy(d->data, server->sockaddr, server->socklen);
+
+    p = lrt_table_append(d->data + server->socklen, &server->name);
     p = lrt_table_append(p, &text);
     (void) lrt_table_append(p, &server->route);
 
+    d->socklen = (uint16_t) server->socklen;
     d->name_len = (uint16_t) server->name.len;
     d->server_len = (uint16_t) text.len;
     d->route_len = (uint16_t) server->route.len;

@@ -73,7 +73,6 @@ typedef struct {
 
 
 typedef struct {
-    uint8_t              sockaddr[LRT_SOCKADDR_LEN];
     uint16_t             socklen;
     uint16_t             name_len;
     uint16_t             server_len;
@@ -81,7 +80,7 @@ typedef struct {
     uint64_t             born;           /* generation */
     uint64_t             in_conf;        /* the configuration lists it */
     lrt_params_t         conf;           /* what it said when last applied */
-    char                 strings[LRT_STRINGS_LEN];
+    char                 data[LRT_DATA_LEN];
     lrt_stats_t          stats;
 } lrt_detail_t;
 
@@ -228,16 +227,18 @@ uint32_t lrt_table_find_ident(const lrt_table_t *t, uint64_t generation,
 void lrt_table_schedule(const lrt_table_t *t, uint64_t generation,
     lrt_tier_e tier, lrt_schedule_t *s);
 
-/* strings of a slot; they point into the table */
+/* address and strings of a slot; they point into the table */
+
+const void *lrt_table_sockaddr(const lrt_detail_t *d);
 
 lrt_str_t lrt_table_name(const lrt_detail_t *d);
 lrt_str_t lrt_table_server(const lrt_detail_t *d);
 lrt_str_t lrt_table_route(const lrt_detail_t *d);
 
-/* whether the strings of a server fit into a slot */
+/* whether address and strings of a server fit into a slot */
 
-unsigned lrt_table_strings_fit(const lrt_server_t *server);
-void lrt_table_set_strings(lrt_detail_t *d, const lrt_server_t *server);
+unsigned lrt_table_fits(const lrt_server_t *server);
+void lrt_table_set_data(lrt_detail_t *d, const lrt_server_t *server);
 
 
 #endif /* _LRT_TABLE_H_INCLUDED_ */

@@ -23,7 +23,7 @@
 
 #define LRT_SOCKADDR_LEN     112
 #define LRT_ROUTE_LEN        32
-#define LRT_STRINGS_LEN      192
+#define LRT_DATA_LEN         256             /* address and strings */
 
 
 /* what a change, a merge or a pick may answer */
@@ -68,6 +68,16 @@ typedef struct {
 } lrt_policy_t;
 
 
+/* health as an operator wants it, whatever requests and checks say */
+
+typedef enum {
+    LRT_AUTO = 0,
+    LRT_FORCED_UP,
+    LRT_FORCED_DOWN,
+    LRT_FORCED
+} lrt_forced_e;
+
+
 /* parameters of a server; times in milliseconds */
 
 typedef struct {
@@ -80,6 +90,8 @@ typedef struct {
     uint8_t              twins;          /* listed so often more: more tries */
     uint64_t             fail_timeout;
     uint64_t             slow_start;
+    uint8_t              forced;         /* lrt_forced_e */
+    uint8_t              reserved[7];
 } lrt_params_t;
 
 
@@ -93,7 +105,8 @@ typedef struct {
 #define LRT_F_DOWN           0x20
 #define LRT_F_DRAIN          0x40
 #define LRT_F_TWINS          0x80
-#define LRT_F_ALL            0xff
+#define LRT_F_FORCED         0x100
+#define LRT_F_ALL            0x1ff
 
 
 /*

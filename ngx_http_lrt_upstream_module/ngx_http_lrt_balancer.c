@@ -21,7 +21,7 @@ typedef struct {
     ngx_str_t                         sid;
     u_char                            sid_text[NGX_HTTP_LRT_SID_LEN];
     u_char                            sockaddr[LRT_SOCKADDR_LEN];
-    u_char                            text[LRT_STRINGS_LEN];
+    u_char                            text[LRT_DATA_LEN];
 } ngx_http_lrt_attempt_t;
 
 
@@ -257,7 +257,7 @@ ngx_http_lrt_describe(ngx_http_lrt_peer_data_t *lp,
 
     name = lrt_table_name(detail);
 
-    ngx_memcpy(attempt->sockaddr, detail->sockaddr, LRT_SOCKADDR_LEN);
+    ngx_memcpy(attempt->sockaddr, lrt_table_sockaddr(detail), detail->socklen);
     ngx_memcpy(attempt->text, name.data, name.len);
 
     attempt->name.data = attempt->text;

@@ -258,11 +258,12 @@ ngx_http_lrt_group_server(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
     sid = ngx_http_lrt_sid(&server->name, &server->route, buf);
     server->sid = ngx_http_lrt_sid_hash(&sid);
 
-    if (!lrt_table_strings_fit(server)) {
+    if (!lrt_table_fits(server)) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "name of server \"%V\" is too long: it may have %uz "
                       "characters in upstream \"%V\" in %s:%ui", &from->name,
-                      LRT_STRINGS_LEN - addr->name.len - route.len,
+                      LRT_DATA_LEN - addr->socklen - addr->name.len
+                      - route.len,
                       &us->host, us->file_name, us->line);
         return NGX_ERROR;
     }

@@ -193,9 +193,9 @@ ngx_http_lrt_name_next(ngx_http_request_t *r, lrt_table_t *t,
 
     name = lrt_table_name(&t->detail[slot]);
 
-    record->next.data = ngx_pnalloc(r->pool, LRT_STRINGS_LEN);
+    record->next.data = ngx_pnalloc(r->pool, LRT_DATA_LEN);
 
-    if (record->next.data && name.len <= LRT_STRINGS_LEN) {
+    if (record->next.data && name.len <= LRT_DATA_LEN) {
         ngx_memcpy(record->next.data, name.data, name.len);
         record->next.len = name.len;
     }

@@ -232,7 +232,7 @@ ngx_http_lrt_redirect_handler(ngx_http_request_t *r)
     record->peer = peer;
     ngx_http_lrt_name_next(r, t, record);
 
-    if (((struct sockaddr *) detail->sockaddr)->sa_family == AF_UNIX
+    if (((struct sockaddr *) lrt_table_sockaddr(detail))->sa_family == AF_UNIX
         && llcf->host == NULL)
     {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,

@@ -107,7 +107,9 @@ fx_open(fx_t *fx, uint32_t capacity)
 
     fx->piece[fx->pieces++] = fx->reg;
 
-    fx->peer = fx_memory(capacity * sizeof(lrt_peer_t), 16);
+    fx->item = fx_memory(capacity * sizeof(lrt_peer_t), 16);
+    fx->piece[fx->pieces++] = fx->item;
+    fx->peer = fx_memory(capacity * sizeof(fx_peer_t), 16);
     fx->piece[fx->pieces++] = fx->peer;
 }
 
@@ -138,7 +140,9 @@ fx_open_shared(fx_t *fx, uint32_t capacity)
 
     fx_registry(fx, (char *) memory + table);
 
-    fx->peer = fx_memory(capacity * sizeof(lrt_peer_t), 16);
+    fx->item = fx_memory(capacity * sizeof(lrt_peer_t), 16);
+    fx->piece[fx->pieces++] = fx->item;
+    fx->peer = fx_memory(capacity * sizeof(fx_peer_t), 16);
     fx->piece[fx->pieces++] = fx->peer;
     fx->shared = 1;
 }
@@ -399,10 +403,25 @@ fx_entry(fx_t *fx, uint32_t slot)
 void
 fx_snapshot(fx_t *fx)
 {
-    if (lrt_snapshot(&fx->table, &fx->snap, fx->peer, fx->table.capacity)
+    uint32_t    i;
+    fx_peer_t  *p;
+
+    if (lrt_snapshot(&fx->table, &fx->snap, fx->item, fx->table.capacity)
         != LRT_OK)
     {
         abort();
+    }
+
+    for (i = 0; i < fx->snap.copied; i++) {
+        p = &fx->peer[i];
+        p->slot = fx->item[i].slot;
+        p->entry = fx->item[i].entry;
+
+        if (lrt_peer_copy(&fx->table, &fx->item[i], &p->hot, &p->detail)
+            != LRT_OK)
+        {
+            abort();
+        }
     }
 }
 

@@ -37,6 +37,16 @@ typedef struct {
 } fx_server_t;
 
 
+/* all that a snapshot leads to */
+
+typedef struct {
+    uint32_t             slot;
+    lrt_entry_t          entry;
+    lrt_hot_t            hot;
+    lrt_detail_t         detail;
+} fx_peer_t;
+
+
 /*
  * In a private fixture each array of the table is a piece of memory of its
  * own, so that the address sanitizer sees a step from one into the next.
@@ -46,7 +56,8 @@ typedef struct {
     lrt_table_t          table;
     lrt_registry_t      *reg;
     lrt_owner_t          owner;          /* a claimed row */
-    lrt_peer_t          *peer;           /* [capacity] for snapshots */
+    lrt_peer_t          *item;           /* [capacity] for snapshots */
+    fx_peer_t           *peer;
     lrt_snapshot_t       snap;
     uint64_t             now;
     void                *piece[32];

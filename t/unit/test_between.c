@@ -767,7 +767,7 @@ test_mixed_numbers(void)
                 (void) fx_end(&fx, &pick, LRT_ENDED_WELL);
             }
 
-            (void) lrt_snapshot(&fx.table, &fx.snap, fx.peer, CAPACITY);
+            (void) lrt_snapshot(&fx.table, &fx.snap, fx.item, CAPACITY);
         }
 
         for (j = 0; j < CAPACITY; j++) {

@@ -334,7 +334,7 @@ static void
 test_strings(void)
 {
     fx_t           fx;
-    char           text[LRT_STRINGS_LEN + 2];
+    char           text[LRT_DATA_LEN + 2];
     uint8_t        address[LRT_SOCKADDR_LEN + 1];
     fx_server_t    s;
     lrt_change_t   c;
@@ -348,7 +348,7 @@ test_strings(void)
 
     c = add(&s, 1);
     c.server.name.data = text;
-    c.server.name.len = LRT_STRINGS_LEN - LRT_ROUTE_LEN;
+    c.server.name.len = LRT_DATA_LEN - LRT_SOCKADDR_LEN - LRT_ROUTE_LEN;
     c.server.route.data = text;
     c.server.route.len = LRT_ROUTE_LEN;
     c.server.sockaddr = address;
@@ -358,17 +358,16 @@ test_strings(void)
 
     fx_snapshot(&fx);
     is_u64(fx.peer[0].detail.socklen, LRT_SOCKADDR_LEN, "length of address");
-    ok(memcmp(fx.peer[0].detail.sockaddr, address, LRT_SOCKADDR_LEN) == 0,
+    ok(memcmp(fx.peer[0].detail.data, address, LRT_SOCKADDR_LEN) == 0,
        "address");
     is_u64(lrt_table_name(&fx.peer[0].detail).len,
-           LRT_STRINGS_LEN - LRT_ROUTE_LEN, "length of name");
+           LRT_DATA_LEN - LRT_SOCKADDR_LEN - LRT_ROUTE_LEN, "length of name");
     ok(memcmp(lrt_table_name(&fx.peer[0].detail).data, text,
-              LRT_STRINGS_LEN - LRT_ROUTE_LEN) == 0, "name");
+              LRT_DATA_LEN - LRT_SOCKADDR_LEN - LRT_ROUTE_LEN) == 0, "name");
     is_u64(lrt_table_route(&fx.peer[0].detail).len, LRT_ROUTE_LEN,
            "length of route");
 
-    c.server.sockaddr = "2";
-    c.server.socklen = 1;
+    address[0] = 2;
     c.server.name.len++;
     is_u64(fx_commit(&fx, &c, 1), LRT_INVALID, "a byte more of name");
 
@@ -426,7 +425,7 @@ test_held_slots(void)
     /* what they were can still be read by those who hold them */
 
     for (i = 0; i < 4; i++) {
-        if (!check(fx_number(fx.table.detail[pick[i].slot].sockaddr)
+        if (!check(fx_number(fx.table.detail[pick[i].slot].data)
                    == pick[i].ident - 1, "address of held slot %u", i))
         {
             return;
@@ -583,9 +582,9 @@ test_order(void)
     fx_snapshot(&fx);
 
     for (i = 0; i < 6; i++) {
-        if (!check(fx_number(fx.peer[i].detail.sockaddr) == want[i],
+        if (!check(fx_number(fx.peer[i].detail.data) == want[i],
                    "place %u is that of server %u", i,
-                   fx_number(fx.peer[i].detail.sockaddr)))
+                   fx_number(fx.peer[i].detail.data)))
         {
             return;
         }
@@ -597,7 +596,7 @@ test_order(void)
 
     for (i = 0; i < 6; i++) {
         (void) fx_pick(&fx, &pick);
-        n = fx_number(fx.table.detail[pick.slot].sockaddr);
+        n = fx_number(fx.table.detail[pick.slot].data);
         (void) fx_end(&fx, &pick, LRT_ENDED_WELL);
 
         if (!check(n == want[i], "turn %u is that of server %u", i, n)) {
@@ -993,7 +992,7 @@ script_holds(script_t *sc)
 static uint32_t
 held_number(script_t *sc, const hold_t *h)
 {
-    return fx_number(sc->fx.table.detail[h->pick.slot].sockaddr);
+    return fx_number(sc->fx.table.detail[h->pick.slot].data);
 }
 
 
@@ -1153,7 +1152,7 @@ compare(script_t *sc)
     const char         *why;
     const entry_t      *e;
     const model_t      *m;
-    const lrt_peer_t   *p;
+    const fx_peer_t    *p;
 
     m = &sc->model;
 
@@ -1192,7 +1191,7 @@ compare(script_t *sc)
             p = &sc->fx.peer[j++];
 
             if (!check(p->entry.ident == e->ident
-                       && fx_number(p->detail.sockaddr) == e->number
+                       && fx_number(p->detail.data) == e->number
                        && p->entry.params.backup == e->params.backup
                        && lrt_params_diff(&p->entry.params, &e->params) == 0,
                        "server %u", i))

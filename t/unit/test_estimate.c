@@ -423,7 +423,7 @@ test_any_word(void)
             return;
         }
 
-        judged = lrt_estimate_judge(after, tap_below(1 << 20) + 1,
+        judged = lrt_estimate_judge(after, tap_below((1 << 20) - 1) + 1,
                                     tap_random() & 0xffffffff000fffffull);
 
         if (!check(judged > 0 && judged < 1 << 20, "judged as %u", judged)) {

@@ -724,7 +724,7 @@ render(char *p, char *last)
         params = &fx.peer[i].entry.params;
 
         p += snprintf(p, (size_t) (last - p), " %c%s",
-                      (char) ('a' + fx_number(fx.peer[i].detail.sockaddr)),
+                      (char) ('a' + fx_number(fx.peer[i].detail.data)),
                       params->backup ? "*" : "");
 
         if (params->weight > 1 || params->max_conns) {
@@ -1058,7 +1058,7 @@ rules_compare(void)
     uint32_t             i, j, n;
     const char          *why;
     const rule_t        *r;
-    const lrt_peer_t    *peer;
+    const fx_peer_t     *peer;
 
     why = fx_quiet(&fx);
 
@@ -1082,7 +1082,7 @@ rules_compare(void)
 
         peer = &fx.peer[j];
 
-        i = fx_number(peer->detail.sockaddr)
+        i = fx_number(peer->detail.data)
             + (peer->entry.params.backup ? LETTERS : 0);
         r = &rule[i];
 

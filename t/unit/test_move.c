@@ -45,7 +45,7 @@ test_all_is_kept(void)
     fx_t           src, dst;
     uint32_t       i, n, round, tier, cursor;
     lrt_pick_t     pick;
-    lrt_peer_t    *a, *b;
+    fx_peer_t    *a, *b;
 
     for (round = 0; round < tap_times(200); round++) {
 

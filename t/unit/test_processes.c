@@ -635,7 +635,7 @@ worker_pick(uint32_t i, held_t *held, uint32_t *n)
         fail("no server", rc, before);
     }
 
-    h->number = fx_number(fx.table.detail[h->pick.slot].sockaddr);
+    h->number = fx_number(fx.table.detail[h->pick.slot].data);
 
     if (h->number != lrt_load(&crew->number[h->pick.ident])) {
         fail("a slot of another server", h->pick.ident, h->number);
@@ -663,7 +663,7 @@ worker_end(held_t *held, uint32_t *n)
 
     h = &held[tap_below(*n)];
 
-    if (fx_number(fx.table.detail[h->pick.slot].sockaddr) != h->number) {
+    if (fx_number(fx.table.detail[h->pick.slot].data) != h->number) {
         fail("a slot was given away while it was held", h->pick.ident,
              h->number);
     }

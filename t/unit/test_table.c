@@ -430,11 +430,13 @@ test_strings(void)
 {
     lrt_server_t  s;
     lrt_detail_t  d;
-    char          text[LRT_STRINGS_LEN + 2];
+    char          text[LRT_DATA_LEN + 2];
 
     memset(text, 'x', sizeof(text));
     memset(&s, 0, sizeof(lrt_server_t));
     memset(&d, 0, sizeof(lrt_detail_t));
+
+    s.sockaddr = "";
 
     /* three strings in one place */
 
@@ -442,8 +444,8 @@ test_strings(void)
     s.server = string("example.com:80");
     s.route = string("r1");
 
-    ok(lrt_table_strings_fit(&s), "three strings fit");
-    lrt_table_set_strings(&d, &s);
+    ok(lrt_table_fits(&s), "three strings fit");
+    lrt_table_set_data(&d, &s);
 
     ok(same(lrt_table_name(&d), s.name), "name");
     ok(same(lrt_table_server(&d), s.server), "server");
@@ -452,7 +454,7 @@ test_strings(void)
     /* a server text that is the name, or absent, takes no room */
 
     s.server = string("127.0.0.1:80");
-    lrt_table_set_strings(&d, &s);
+    lrt_table_set_data(&d, &s);
 
     is_u64(d.server_len, 0, "room for a server text that is the name");
     ok(same(lrt_table_server(&d), s.name), "server is the name");
@@ -460,7 +462,7 @@ test_strings(void)
 
     s.server = string("");
     s.route = string("");
-    lrt_table_set_strings(&d, &s);
+    lrt_table_set_data(&d, &s);
 
     ok(same(lrt_table_server(&d), s.name), "no server text");
     is_u64(lrt_table_route(&d).len, 0, "no route");
@@ -468,32 +470,32 @@ test_strings(void)
     /* to the byte */
 
     s.server.data = text;
-    s.server.len = LRT_STRINGS_LEN - s.name.len;
-    ok(lrt_table_strings_fit(&s), "strings that just fit");
+    s.server.len = LRT_DATA_LEN - s.name.len;
+    ok(lrt_table_fits(&s), "strings that just fit");
 
-    lrt_table_set_strings(&d, &s);
+    lrt_table_set_data(&d, &s);
     ok(same(lrt_table_server(&d), s.server), "and are kept");
 
     s.server.len++;
-    ok(!lrt_table_strings_fit(&s), "a byte too long");
+    ok(!lrt_table_fits(&s), "a byte too long");
 
     s.server = string("");
     s.route.data = text;
     s.route.len = LRT_ROUTE_LEN;
-    ok(lrt_table_strings_fit(&s), "the longest route");
+    ok(lrt_table_fits(&s), "the longest route");
 
     s.route.len++;
-    ok(!lrt_table_strings_fit(&s), "a longer one");
+    ok(!lrt_table_fits(&s), "a longer one");
 
     s.route.len = 0;
     s.name.data = text;
-    s.name.len = LRT_STRINGS_LEN;
+    s.name.len = LRT_DATA_LEN;
     s.server = s.name;
-    ok(lrt_table_strings_fit(&s), "the longest name, twice");
+    ok(lrt_table_fits(&s), "the longest name, twice");
 
     s.name.len = SIZE_MAX - 4;
     s.server = string("12345678");
-    ok(!lrt_table_strings_fit(&s), "lengths whose sum overflows");
+    ok(!lrt_table_fits(&s), "lengths whose sum overflows");
 }
 
 
