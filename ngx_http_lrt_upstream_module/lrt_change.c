@@ -207,6 +207,7 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
 
     d.side->policy = side->policy;
     d.side->changed = d.generation;
+    dst->head->epoch = src->head->epoch;
     dst->head->next_ident = src->head->next_ident;
     dst->head->merged = src->head->merged;
     dst->head->conf_policy = src->head->conf_policy;

@@ -3,7 +3,7 @@
  * Copyright (C) the ngx_http_lrt_upstream_module authors
  *
  * Logarithms without floating point: the same on every machine, which keeps
- * clients on their servers.  A logarithm is good to 17 bits, a power to some 20.
+ * clients on their servers.  A logarithm is good to 17 bits, a power to 20.
  */
 
 

@@ -86,3 +86,32 @@ lrt_hist_quantile(const uint64_t *buckets, uint32_t permille)
 
     return lrt_hist_lower(i);
 }
+
+
+/* within a bucket samples are thought to be spread evenly */
+
+uint64_t
+lrt_hist_below(const uint64_t *buckets, uint64_t us)
+{
+    uint32_t  i, index;
+    uint64_t  n, from, width;
+
+    n = 0;
+    index = lrt_hist_index(us);
+
+    for (i = 0; i < index; i++) {
+        n += buckets[i];
+    }
+
+    /* the last bucket has no end */
+
+    if (index == LRT_HIST_BUCKETS - 1) {
+        return n;
+    }
+
+    from = lrt_hist_lower(index);
+    width = lrt_hist_upper(index) - from;
+
+    return n + buckets[index] / width * (us - from)
+             + buckets[index] % width * (us - from) / width;
+}

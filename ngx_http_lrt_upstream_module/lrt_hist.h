@@ -27,6 +27,10 @@ uint32_t lrt_hist_index(uint64_t us);
 uint64_t lrt_hist_lower(uint32_t index);
 uint64_t lrt_hist_upper(uint32_t index);
 
+/* how many samples are below a time, as far as buckets tell */
+
+uint64_t lrt_hist_below(const uint64_t *buckets, uint64_t us);
+
 /* the time below which "permille" of 1000 samples lie; 0 without samples */
 
 uint64_t lrt_hist_quantile(const uint64_t *buckets, uint32_t permille);

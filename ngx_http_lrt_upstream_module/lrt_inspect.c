@@ -5,6 +5,7 @@
 
 
 #include "lrt_inspect.h"
+#include "lrt_passive.h"
 #include "lrt_rank.h"
 
 #include <string.h>
@@ -30,9 +31,10 @@ static char *lrt_dump_num(char *p, char *last, const char *name,
 
 lrt_rc_t
 lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap, lrt_peer_t *peer,
-    uint32_t max)
+    uint32_t max, uint64_t now)
 {
     uint32_t             i, n, try, slot;
+    lrt_tier_e           tier;
     uint64_t             generation;
     const uint32_t      *order;
     const lrt_side_t    *side;
@@ -67,6 +69,10 @@ lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap, lrt_peer_t *peer,
 
         snap->copied = i;
 
+        for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
+            snap->lone[tier] = lrt_load(&side->tier[tier].lone);
+        }
+
         for (slot = 0; slot < t->capacity; slot++) {
             if (entry[slot].ident == 0) {
                 if (lrt_load(&t->hot[slot].inflight) > 0) {
@@ -81,11 +87,107 @@ lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap, lrt_peer_t *peer,
         lrt_fence();
 
         if (lrt_table_generation(t) == generation) {
+
+            for (i = 0; i < snap->copied; i++) {
+                tier = peer[i].entry.params.backup ? LRT_BACKUP : LRT_PRIMARY;
+                snap->shares[tier] += lrt_peer_share(t, snap, &peer[i], now);
+            }
+
             return LRT_OK;
         }
     }
 
     return LRT_BUSY;
+}
+
+
+lrt_state_e
+lrt_peer_state(const lrt_snapshot_t *snap, const lrt_peer_t *peer,
+    const lrt_hot_t *hot, uint64_t now)
+{
+    const lrt_params_t  *params;
+
+    params = &peer->entry.params;
+
+    if (params->down) {
+        return LRT_STATE_DOWN;
+    }
+
+    if (params->drain) {
+        return LRT_STATE_DRAINING;
+    }
+
+    if (params->forced == LRT_FORCED_DOWN) {
+        return LRT_STATE_UNHEALTHY;
+    }
+
+    if (params->forced != LRT_FORCED_UP
+        && !snap->lone[params->backup ? LRT_BACKUP : LRT_PRIMARY]
+        && lrt_passive_blocked(params, hot, now))
+    {
+        return LRT_STATE_UNAVAIL;
+    }
+
+    return LRT_STATE_UP;
+}
+
+
+unsigned
+lrt_peer_busy(const lrt_peer_t *peer, const lrt_hot_t *hot)
+{
+    return peer->entry.params.max_conns
+           && lrt_load(&hot->inflight)
+              >= (int32_t) peer->entry.params.max_conns;
+}
+
+
+unsigned
+lrt_peer_twin(const lrt_table_t *t, const lrt_peer_t *peer)
+{
+    lrt_server_t         twin;
+    const lrt_detail_t  *d;
+
+    d = &t->detail[peer->slot];
+
+    twin.sockaddr = lrt_table_sockaddr(d);
+    twin.socklen = d->socklen;
+    twin.params.backup = !peer->entry.params.backup;
+
+    return lrt_table_find(t, (unsigned) lrt_table_generation(t) & 1, &twin,
+                          lrt_table_hash(twin.sockaddr, twin.socklen,
+                                         twin.params.backup))
+           != LRT_NONE;
+}
+
+
+uint64_t
+lrt_peer_share(const lrt_table_t *t, const lrt_snapshot_t *snap,
+    const lrt_peer_t *peer, uint64_t now)
+{
+    lrt_score_t          score;
+    const lrt_hot_t     *hot;
+    const lrt_entry_t   *entry;
+    const lrt_method_t  *method;
+
+    hot = &t->hot[peer->slot];
+    entry = &peer->entry;
+
+    if (!lrt_usable(entry, hot,
+                    snap->lone[entry->params.backup ? LRT_BACKUP
+                                                    : LRT_PRIMARY], now))
+    {
+        return 0;
+    }
+
+    method = lrt_method(snap->policy.method);
+
+    if (method->share == NULL) {
+        return entry->params.weight;
+    }
+
+    lrt_rank_score(t, &score, &snap->policy, &entry->params, hot, now);
+
+    return method->share(&score);
 }
 
 

@@ -29,7 +29,22 @@ typedef struct {
     uint32_t             copied;         /* those that "peer" had room for */
     uint32_t             zombies;        /* removed, but still held */
     uint32_t             room;           /* slots for new servers */
+    uint32_t             lone[LRT_TIERS];
+    uint64_t             shares[LRT_TIERS];  /* sum of lrt_peer_share() */
 } lrt_snapshot_t;
+
+
+/* the words of NGINX Plus, worst last */
+
+typedef enum {
+    LRT_STATE_UP = 0,
+    LRT_STATE_DRAINING,
+    LRT_STATE_DOWN,
+    LRT_STATE_UNAVAIL,
+    LRT_STATE_CHECKING,
+    LRT_STATE_UNHEALTHY,
+    LRT_STATES
+} lrt_state_e;
 
 
 /*
@@ -38,7 +53,7 @@ typedef struct {
  */
 
 lrt_rc_t lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap,
-    lrt_peer_t *peer, uint32_t max);
+    lrt_peer_t *peer, uint32_t max, uint64_t now);
 
 /*
  * The rest of a server, of this moment; either may be NULL.  LRT_MISSING if it
@@ -47,6 +62,22 @@ lrt_rc_t lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap,
 
 lrt_rc_t lrt_peer_copy(const lrt_table_t *t, const lrt_peer_t *peer,
     lrt_hot_t *hot, lrt_detail_t *detail);
+
+lrt_state_e lrt_peer_state(const lrt_snapshot_t *snap, const lrt_peer_t *peer,
+    const lrt_hot_t *hot, uint64_t now);
+
+/* as many requests as it may have */
+
+unsigned lrt_peer_busy(const lrt_peer_t *peer, const lrt_hot_t *hot);
+
+/* its address is in the other tier as well */
+
+unsigned lrt_peer_twin(const lrt_table_t *t, const lrt_peer_t *peer);
+
+/* the requests that it should get now, in parts of those of its tier */
+
+uint64_t lrt_peer_share(const lrt_table_t *t, const lrt_snapshot_t *snap,
+    const lrt_peer_t *peer, uint64_t now);
 
 /*
  * NULL, or what is wrong.  The writers' lock must be held.  "quiet": no

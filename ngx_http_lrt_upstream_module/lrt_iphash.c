@@ -43,6 +43,7 @@ const lrt_method_t  lrt_iphash_method = {
     LRT_TAKES_CLIENT|LRT_TAKES_BALANCE|LRT_NO_BACKUP,
     NULL,
     NULL,
+    NULL,
     lrt_iphash_pick,
     lrt_iphash_pick
 };

@@ -22,6 +22,7 @@ const lrt_method_t  lrt_least_conn_method = {
     0,
     lrt_least_conn_key,
     NULL,
+    NULL,
     lrt_rank_pick,
     lrt_round_robin_pick
 };

@@ -31,7 +31,8 @@
 static uint64_t lrt_least_time_key(const lrt_score_t *score);
 static uint64_t lrt_least_time_due(const lrt_score_t *score);
 static uint32_t lrt_least_time_point(const lrt_view_t *view);
-static uint64_t lrt_least_time_share(const lrt_view_t *view, uint32_t slot);
+static uint64_t lrt_least_time_share(const lrt_score_t *score);
+static uint64_t lrt_least_time_of(const lrt_view_t *view, uint32_t slot);
 static uint64_t lrt_least_time_trial(const lrt_score_t *score);
 
 
@@ -40,6 +41,7 @@ const lrt_method_t  lrt_least_time_method = {
     LRT_TAKES_TIME|LRT_TAKES_INFLIGHT,
     lrt_least_time_key,
     lrt_least_time_due,
+    lrt_least_time_share,
     lrt_rank_pick,
     lrt_least_time_point
 };
@@ -77,22 +79,30 @@ lrt_least_time_due(const lrt_score_t *score)
 static uint32_t
 lrt_least_time_point(const lrt_view_t *view)
 {
-    return lrt_view_share(view, lrt_least_time_share);
+    return lrt_view_share(view, lrt_least_time_of);
 }
 
 
 static uint64_t
-lrt_least_time_share(const lrt_view_t *view, uint32_t slot)
+lrt_least_time_of(const lrt_view_t *view, uint32_t slot)
 {
-    uint64_t     share;
     lrt_score_t  score;
 
     lrt_rank_score(view->table, &score, view->policy,
                    &view->entry[slot].params, &view->table->hot[slot],
                    view->now);
 
-    share = ((uint64_t) score.params->weight << LRT_LEAST_TIME_SHIFT)
-            / lrt_least_time_expected(&score);
+    return lrt_least_time_share(&score);
+}
+
+
+static uint64_t
+lrt_least_time_share(const lrt_score_t *score)
+{
+    uint64_t  share;
+
+    share = ((uint64_t) score->params->weight << LRT_LEAST_TIME_SHIFT)
+            / lrt_least_time_expected(score);
 
     return share ? share : 1;
 }

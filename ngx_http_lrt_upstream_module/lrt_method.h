@@ -95,6 +95,10 @@ typedef struct {
 
     uint64_t           (*due)(const lrt_score_t *score);
 
+    /* part of the requests that it should get; NULL: its weight */
+
+    uint64_t           (*share)(const lrt_score_t *score);
+
     /*
      * The slot of a server that lrt_view_open() accepts, or LRT_NONE.  What
      * it reads may change meanwhile; the caller validates the answer.

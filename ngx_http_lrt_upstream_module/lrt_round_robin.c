@@ -15,6 +15,7 @@ const lrt_method_t  lrt_round_robin_method = {
     0,
     NULL,
     NULL,
+    NULL,
     lrt_round_robin_pick,
     lrt_round_robin_pick
 };

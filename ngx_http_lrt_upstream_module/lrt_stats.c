@@ -7,6 +7,8 @@
 #include "lrt_stats.h"
 #include "lrt_atomic.h"
 
+#include <string.h>
+
 
 #define LRT_MEAN_SHIFT       4
 
@@ -52,6 +54,19 @@ lrt_stats_finished(lrt_stats_t *st, const lrt_outcome_t *out)
         (void) lrt_add(&st->times[lrt_hist_index(out->time)], 1);
         (void) lrt_add(&st->time_sum, out->time);
     }
+}
+
+
+/* what is counted in this moment may be lost */
+
+void
+lrt_stats_reset(lrt_stats_t *st)
+{
+    uint64_t  selected;
+
+    selected = lrt_load(&st->selected);
+    memset(st, 0, sizeof(lrt_stats_t));
+    lrt_store(&st->selected, selected);
 }
 
 

@@ -53,6 +53,7 @@ typedef struct {
 
 
 void lrt_stats_selected(lrt_stats_t *st, uint64_t wall_ms);
+void lrt_stats_reset(lrt_stats_t *st);
 void lrt_stats_finished(lrt_stats_t *st, const lrt_outcome_t *out);
 
 

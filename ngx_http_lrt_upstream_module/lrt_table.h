@@ -132,6 +132,7 @@ typedef struct {
     uint32_t             rows;           /* of the ledger */
     uint32_t             rows_used;
     uint64_t             size;
+    uint64_t             epoch;          /* of tables that follow each other */
     uint64_t             next_ident;
     uint64_t             merged;         /* configuration applied last */
     lrt_policy_t         conf_policy;    /* and the method it named */

@@ -16,7 +16,14 @@
 #include "lrt_iphash.h"
 #include "lrt_least_time.h"
 #include "lrt_merge.h"
+#include "lrt_plan.h"
+#include "lrt_rank.h"
 #include "lrt_select.h"
+
+
+/* as "build" in the API, where clients look for a release of NGINX Plus */
+
+#define NGX_HTTP_LRT_BUILD  "lrt-r1"
 
 
 typedef struct ngx_http_lrt_session_s  ngx_http_lrt_session_t;
@@ -30,6 +37,7 @@ typedef struct {
     lrt_registry_t                  *registry;
     uint32_t                         rows;       /* of registry and ledgers */
     uint64_t                         generation; /* of this configuration */
+    uint64_t                         loaded;     /* ms since the epoch */
 
     lrt_owner_t                      owner;      /* of this process */
     ngx_event_t                      tick;
@@ -41,9 +49,21 @@ typedef struct {
 } ngx_http_lrt_main_conf_t;
 
 
-/* lrt_redirect */
+/* handlers of locations */
 
 typedef struct {
+    ngx_http_handler_pt              handler;
+
+    /* lrt_api */
+
+    ngx_flag_t                       api;
+    ngx_flag_t                       write;
+    ngx_flag_t                       unix_sockets;
+    ngx_array_t                     *networks;   /* ngx_cidr_t; NULL: any */
+    off_t                            body;       /* default of its limit */
+
+    /* lrt_redirect */
+
     ngx_str_t                        name;
     ngx_http_upstream_srv_conf_t    *upstream;   /* of that name */
     ngx_uint_t                       code;
@@ -83,6 +103,12 @@ typedef struct {
 /* directives and module */
 
 extern ngx_module_t  ngx_http_lrt_upstream_module;
+extern ngx_module_t  ngx_http_lrt_filter_module;
+
+/* a location gets a handler of ours, and may have just one */
+
+char *ngx_http_lrt_set_handler(ngx_conf_t *cf, ngx_http_lrt_loc_conf_t *llcf,
+    ngx_http_handler_pt handler);
 
 /* ngx_http_lrt_policy.c: parameters of the method */
 
@@ -95,6 +121,12 @@ ngx_int_t ngx_http_lrt_init_upstream(ngx_conf_t *cf,
     ngx_http_upstream_srv_conf_t *us);
 ngx_int_t ngx_http_lrt_push_placeholder(ngx_http_upstream_srv_conf_t *us);
 
+/* ngx_http_lrt_server.c: a server as tables take it */
+
+ngx_int_t ngx_http_lrt_server_address(ngx_pool_t *pool, const ngx_addr_t *addr,
+    lrt_server_t *server);
+void ngx_http_lrt_server_defaults(lrt_params_t *params);
+
 /* ngx_http_lrt_zone.c: zones, and the writers' lock in them */
 
 ngx_int_t ngx_http_lrt_add_zones(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
@@ -102,6 +134,7 @@ ngx_int_t ngx_http_lrt_add_zones(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
 ngx_slab_pool_t *ngx_http_lrt_zone_find(ngx_cycle_t *cycle, ngx_str_t *name,
     size_t *size);
 ngx_uint_t ngx_http_lrt_trylock(ngx_http_lrt_srv_conf_t *lscf);
+size_t ngx_http_lrt_zone_need(ngx_http_lrt_srv_conf_t *lscf, uint32_t n);
 void ngx_http_lrt_unlock(ngx_http_lrt_srv_conf_t *lscf);
 ngx_uint_t ngx_http_lrt_master_lock(ngx_slab_pool_t *shpool);
 
@@ -138,9 +171,22 @@ ngx_str_t ngx_http_lrt_sid(const lrt_str_t *name, const lrt_str_t *route,
     u_char *buf);
 uint64_t ngx_http_lrt_sid_hash(const ngx_str_t *sid);
 
+/* ngx_http_lrt_api.c */
+
+char *ngx_http_lrt_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* an error page of nginx in such a location becomes JSON: NGX_DECLINED if not */
+
+ngx_int_t ngx_http_lrt_api_page(ngx_http_request_t *r);
+ngx_int_t ngx_http_lrt_api_page_body(ngx_http_request_t *r, ngx_chain_t *in,
+    ngx_chain_t **out);
+
+/* ngx_http_lrt_metrics.c */
+
+char *ngx_http_lrt_metrics(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
 /* ngx_http_lrt_redirect.c */
 
-void *ngx_http_lrt_create_loc_conf(ngx_conf_t *cf);
 char *ngx_http_lrt_redirect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t ngx_http_lrt_check_redirects(ngx_conf_t *cf,
     ngx_http_lrt_main_conf_t *lmcf);

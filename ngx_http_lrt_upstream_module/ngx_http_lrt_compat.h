@@ -36,6 +36,38 @@ ngx_http_lrt_take_zone(ngx_http_upstream_srv_conf_t *us)
 }
 
 
+#define NGX_HTTP_LRT_NGINX_VERSION  NGINX_VERSION
+
+
+/* counters of the instance, if nginx was built to have them */
+
+typedef struct {
+    uint64_t  accepted;
+    uint64_t  handled;
+    uint64_t  active;
+    uint64_t  waiting;
+    uint64_t  reading;
+    uint64_t  writing;
+    uint64_t  requests;
+} ngx_http_lrt_stub_t;
+
+static ngx_inline void
+ngx_http_lrt_stub_status(ngx_http_lrt_stub_t *stub)
+{
+    ngx_memzero(stub, sizeof(ngx_http_lrt_stub_t));
+
+#if (NGX_STAT_STUB)
+    stub->accepted = *ngx_stat_accepted;
+    stub->handled = *ngx_stat_handled;
+    stub->active = *ngx_stat_active;
+    stub->waiting = ngx_min(*ngx_stat_waiting, *ngx_stat_active);
+    stub->reading = *ngx_stat_reading;
+    stub->writing = *ngx_stat_writing;
+    stub->requests = *ngx_stat_requests;
+#endif
+}
+
+
 /* what "server" may say in a group of ours */
 
 #ifdef NGX_HTTP_UPSTREAM_MODIFY

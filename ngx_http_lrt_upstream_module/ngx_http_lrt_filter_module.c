@@ -2,9 +2,9 @@
 /*
  * Copyright (C) the ngx_http_lrt_upstream_module authors
  *
- * A header filter that does nothing but look at the clock: the one place
- * which all responses of servers pass when their header is known, on every
- * version of nginx.
+ * Looks at the clock when a header passes: the one place which all responses
+ * of servers pass when their header is known, on every version of nginx.  And
+ * where clients of the API would get nginx' error pages, they get JSON.
  */
 
 
@@ -12,6 +12,8 @@
 
 
 static ngx_int_t ngx_http_lrt_header_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lrt_body_filter(ngx_http_request_t *r,
+    ngx_chain_t *in);
 static ngx_int_t ngx_http_lrt_filter_init(ngx_conf_t *cf);
 
 
@@ -47,6 +49,7 @@ ngx_module_t  ngx_http_lrt_filter_module = {
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 
 static ngx_int_t
@@ -60,7 +63,24 @@ ngx_http_lrt_header_filter(ngx_http_request_t *r)
         record->header = ngx_http_lrt_now();
     }
 
+    if (ngx_http_lrt_api_page(r) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_next_header_filter(r);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_chain_t  *out;
+
+    if (in && ngx_http_lrt_api_page_body(r, in, &out) == NGX_OK) {
+        in = out;
+    }
+
+    return ngx_http_next_body_filter(r, in);
 }
 
 
@@ -71,6 +91,9 @@ ngx_http_lrt_filter_init(ngx_conf_t *cf)
 
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_lrt_header_filter;
+
+    ngx_http_next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = ngx_http_lrt_body_filter;
 
     return NGX_OK;
 }

@@ -199,50 +199,30 @@ static ngx_int_t
 ngx_http_lrt_group_server(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
     ngx_http_upstream_server_t *from, ngx_addr_t *addr, lrt_server_t *server)
 {
-    u_char               buf[NGX_HTTP_LRT_SID_LEN];
-    ngx_str_t            route, sid;
-    lrt_params_t        *params;
-    struct sockaddr     *sockaddr;
+    ngx_int_t      rc;
+    ngx_str_t      route;
+    lrt_params_t  *params;
 
     route = ngx_http_lrt_server_route(from);
 
-    sockaddr = ngx_pcalloc(cf->pool, LRT_SOCKADDR_LEN);
-    if (sockaddr == NULL) {
+    server->server.len = from->name.len;
+    server->server.data = (const char *) from->name.data;
+    server->route.len = route.len;
+    server->route.data = (const char *) route.data;
+
+    rc = ngx_http_lrt_server_address(cf->pool, addr, server);
+
+    if (rc == NGX_ERROR) {
         return NGX_ERROR;
     }
 
-    if (addr->socklen > LRT_SOCKADDR_LEN) {
+    if (rc == NGX_DECLINED) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "address of server \"%V\" is too long "
                       "in upstream \"%V\" in %s:%ui", &from->name,
                       &us->host, us->file_name, us->line);
         return NGX_ERROR;
     }
-
-    ngx_memcpy(sockaddr, addr->sockaddr, addr->socklen);
-
-    /* addresses are compared byte by byte: no padding, no flow label */
-
-    if (sockaddr->sa_family == AF_INET) {
-        ngx_memzero(((struct sockaddr_in *) sockaddr)->sin_zero,
-                    sizeof(((struct sockaddr_in *) sockaddr)->sin_zero));
-    }
-
-#if (NGX_HAVE_INET6)
-    if (sockaddr->sa_family == AF_INET6) {
-        ((struct sockaddr_in6 *) sockaddr)->sin6_flowinfo = 0;
-    }
-#endif
-
-    server->sockaddr = sockaddr;
-    server->socklen = addr->socklen;
-
-    server->name.len = addr->name.len;
-    server->name.data = (const char *) addr->name.data;
-    server->server.len = from->name.len;
-    server->server.data = (const char *) from->name.data;
-    server->route.len = route.len;
-    server->route.data = (const char *) route.data;
 
     if (from->weight > LRT_MAX_WEIGHT
         || from->max_conns > LRT_MAX_CONNS
@@ -254,9 +234,6 @@ ngx_http_lrt_group_server(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
                       LRT_MAX_WEIGHT, &us->host, us->file_name, us->line);
         return NGX_ERROR;
     }
-
-    sid = ngx_http_lrt_sid(&server->name, &server->route, buf);
-    server->sid = ngx_http_lrt_sid_hash(&sid);
 
     if (!lrt_table_fits(server)) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,

@@ -16,13 +16,6 @@ static char *ngx_http_lrt_redirect_value(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_complex_value_t **cv);
 
 
-void *
-ngx_http_lrt_create_loc_conf(ngx_conf_t *cf)
-{
-    return ngx_pcalloc(cf->pool, sizeof(ngx_http_lrt_loc_conf_t));
-}
-
-
 char *
 ngx_http_lrt_redirect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -30,13 +23,8 @@ ngx_http_lrt_redirect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_str_t                 *value, s;
     ngx_uint_t                 i;
-    ngx_http_core_loc_conf_t  *clcf;
     ngx_http_lrt_loc_conf_t  **llcfp;
     ngx_http_lrt_main_conf_t  *lmcf;
-
-    if (llcf->name.len) {
-        return "is duplicate";
-    }
 
     value = cf->args->elts;
     llcf->code = NGX_HTTP_TEMPORARY_REDIRECT;
@@ -110,10 +98,7 @@ ngx_http_lrt_redirect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     *llcfp = llcf;
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    clcf->handler = ngx_http_lrt_redirect_handler;
-
-    return NGX_CONF_OK;
+    return ngx_http_lrt_set_handler(cf, llcf, ngx_http_lrt_redirect_handler);
 }
 
 

@@ -40,6 +40,7 @@ ngx_http_lrt_init_module(ngx_cycle_t *cycle)
 
     if (lmcf && lmcf->registry) {
 
+        lmcf->loaded = (uint64_t) ngx_time() * 1000;
         lmcf->generation = lrt_add(&lmcf->registry->generation, 1) + 1;
 
         lscfp = lmcf->groups.elts;

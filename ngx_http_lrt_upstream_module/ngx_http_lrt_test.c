@@ -331,8 +331,7 @@ static ngx_uint_t
 ngx_http_lrt_test_add(ngx_http_request_t *r, ngx_http_lrt_srv_conf_t *lscf,
     ngx_str_t *text)
 {
-    u_char         sockaddr[LRT_SOCKADDR_LEN], buf[NGX_HTTP_LRT_SID_LEN];
-    ngx_str_t      server, sid;
+    ngx_str_t      server;
     ngx_url_t      u;
     lrt_change_t   c;
 
@@ -350,25 +349,19 @@ ngx_http_lrt_test_add(ngx_http_request_t *r, ngx_http_lrt_srv_conf_t *lscf,
         return NGX_HTTP_BAD_REQUEST;
     }
 
-    ngx_memzero(sockaddr, LRT_SOCKADDR_LEN);
-    ngx_memcpy(sockaddr, u.addrs[0].sockaddr, u.addrs[0].socklen);
-
     ngx_memzero(&c, sizeof(lrt_change_t));
 
     c.type = LRT_ADD;
-    c.server.sockaddr = sockaddr;
-    c.server.socklen = u.addrs[0].socklen;
-    c.server.name.len = u.addrs[0].name.len;
-    c.server.name.data = (const char *) u.addrs[0].name.data;
     c.server.server.len = server.len;
     c.server.server.data = (const char *) server.data;
 
-    sid = ngx_http_lrt_sid(&c.server.name, &c.server.route, buf);
-    c.server.sid = ngx_http_lrt_sid_hash(&sid);
+    ngx_http_lrt_server_defaults(&c.server.params);
 
-    c.server.params.weight = 1;
-    c.server.params.max_fails = 1;
-    c.server.params.fail_timeout = 10000;
+    if (ngx_http_lrt_server_address(r->pool, &u.addrs[0], &c.server)
+        != NGX_OK)
+    {
+        return NGX_HTTP_BAD_REQUEST;
+    }
 
     (void) ngx_http_lrt_test_params(r, &c.server.params);
 

@@ -7,11 +7,19 @@
 #include "ngx_http_lrt.h"
 
 
+/* default of client_max_body_size */
+
+#define NGX_HTTP_LRT_STOCK_BODY  (1 * 1024 * 1024)
+
+
 static char *ngx_http_lrt_method(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static void *ngx_http_lrt_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_lrt_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_lrt_create_srv_conf(ngx_conf_t *cf);
+static void *ngx_http_lrt_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_lrt_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
 
 
 static ngx_command_t  ngx_http_lrt_commands[] = {
@@ -25,6 +33,20 @@ static ngx_command_t  ngx_http_lrt_commands[] = {
       NULL },
 #include "lrt_methods.h"
 #undef LRT_METHOD
+
+    { ngx_string("lrt_api"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
+      ngx_http_lrt_api,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lrt_metrics"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_lrt_metrics,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
 
     { ngx_string("lrt_redirect"),
       NGX_HTTP_LOC_CONF|NGX_HTTP_LIF_CONF|NGX_CONF_1MORE,
@@ -57,7 +79,7 @@ static ngx_http_module_t  ngx_http_lrt_upstream_module_ctx = {
     NULL,                                  /* merge server configuration */
 
     ngx_http_lrt_create_loc_conf,          /* create location configuration */
-    NULL                                   /* merge location configuration */
+    ngx_http_lrt_merge_loc_conf            /* merge location configuration */
 };
 
 
@@ -220,4 +242,57 @@ ngx_http_lrt_create_srv_conf(ngx_conf_t *cf)
     lscf->method = NGX_CONF_UNSET_UINT;
 
     return lscf;
+}
+
+
+static void *
+ngx_http_lrt_create_loc_conf(ngx_conf_t *cf)
+{
+    return ngx_pcalloc(cf->pool, sizeof(ngx_http_lrt_loc_conf_t));
+}
+
+
+char *
+ngx_http_lrt_set_handler(ngx_conf_t *cf, ngx_http_lrt_loc_conf_t *llcf,
+    ngx_http_handler_pt handler)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (llcf->handler) {
+        return "is duplicate, or beside another handler of this module";
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    llcf->handler = handler;
+    clcf->handler = handler;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_lrt_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_lrt_loc_conf_t  *prev = parent;
+    ngx_http_lrt_loc_conf_t  *conf = child;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /* "limit_except" and "if" make locations without a handler */
+
+    if (clcf->noname && clcf->handler == NULL && prev->handler) {
+        *conf = *prev;
+        clcf->handler = prev->handler;
+    }
+
+    /* a list of servers may be longer than what nginx takes for a request */
+
+    if (conf->body && clcf->client_max_body_size == NGX_HTTP_LRT_STOCK_BODY) {
+        clcf->client_max_body_size = conf->body;
+    }
+
+    return NGX_CONF_OK;
 }

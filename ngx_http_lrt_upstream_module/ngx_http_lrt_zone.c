@@ -266,6 +266,8 @@ ngx_http_lrt_init_table_zone(ngx_shm_zone_t *shm_zone, void *data)
     }
 
     lrt_table_format(base, capacity, rows);
+    ((lrt_head_t *) base)->epoch = ngx_http_lrt_now() ^ (uint64_t) ngx_time()
+                                                        << 32;
     shpool->data = base;
 
     (void) lrt_table_attach(&lscf->table, base, size);
@@ -286,17 +288,30 @@ ngx_http_lrt_check_capacity(ngx_shm_zone_t *shm_zone,
         return NGX_OK;
     }
 
-    size = ngx_http_lrt_zone_size(lrt_table_size(need, lscf->main->rows));
+    size = ngx_http_lrt_zone_need(lscf, need);
 
     ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
                   "zone \"%V\" of upstream \"%V\" is too small: "
                   "%uz bytes hold %uD servers, for %uD it must be at least "
                   "%uzk in %s:%ui",
                   &lscf->zone_name, &lscf->upstream->host, shm_zone->shm.size,
-                  capacity, need, (size + 1023) / 1024,
+                  capacity, need, size / 1024,
                   lscf->upstream->file_name, lscf->upstream->line);
 
     return NGX_ERROR;
+}
+
+
+/* the smallest zone for so many servers, in whole KiB */
+
+size_t
+ngx_http_lrt_zone_need(ngx_http_lrt_srv_conf_t *lscf, uint32_t n)
+{
+    size_t  size;
+
+    size = ngx_http_lrt_zone_size(lrt_table_size(n, lscf->main->rows));
+
+    return ngx_align(size, 1024);
 }
 
 

@@ -244,14 +244,14 @@ my $zeros = sub ($length) {
 refused('a server with a long name', qq{
     upstream u {                                                    # here
         round_robin_ext;
-        server @{[$zeros->(181)]};
+        server @{[$zeros->(229)]};
     }
-}, qr/name of server "\S+" is too long: it may have 180 characters/);
+}, qr/name of server "\S+" is too long: it may have 228 characters/);
 
 accepted('a name as long as it may be', qq{
     upstream u {
         round_robin_ext;
-        server @{[$zeros->(180)]};
+        server @{[$zeros->(228)]};
         server unix:/@{['x' x 106]};
     }
 });

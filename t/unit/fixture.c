@@ -406,7 +406,8 @@ fx_snapshot(fx_t *fx)
     uint32_t    i;
     fx_peer_t  *p;
 
-    if (lrt_snapshot(&fx->table, &fx->snap, fx->item, fx->table.capacity)
+    if (lrt_snapshot(&fx->table, &fx->snap, fx->item, fx->table.capacity,
+                     fx->now)
         != LRT_OK)
     {
         abort();

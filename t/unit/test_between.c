@@ -767,7 +767,8 @@ test_mixed_numbers(void)
                 (void) fx_end(&fx, &pick, LRT_ENDED_WELL);
             }
 
-            (void) lrt_snapshot(&fx.table, &fx.snap, fx.item, CAPACITY);
+            (void) lrt_snapshot(&fx.table, &fx.snap, fx.item, CAPACITY,
+                                fx.now);
         }
 
         for (j = 0; j < CAPACITY; j++) {

@@ -18,6 +18,7 @@ const lrt_method_t  lrt_toy_method = {
     0,
     NULL,
     NULL,
+    NULL,
     lrt_toy_pick,
     lrt_toy_pick
 };

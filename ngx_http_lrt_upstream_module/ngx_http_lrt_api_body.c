@@ -1,0 +1,383 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * The body of a request, in memory or in a file, into servers: one object, or
+ * a list of them that is read in steps.
+ */
+
+
+#include "ngx_http_lrt_api.h"
+
+
+#define NGX_HTTP_LRT_API_OBJECT  8192        /* bytes of one server */
+#define NGX_HTTP_LRT_API_PIECE   16384
+
+
+#define ngx_http_lrt_offset(member)                                           \
+    offsetof(ngx_http_lrt_spec_t, member)
+
+#define ngx_http_lrt_param(name, kind, member, field, max, code)              \
+    { name, NGX_HTTP_LRT_##kind, ngx_http_lrt_offset(server.params.member),   \
+      field, max, code, NULL }
+
+
+static const ngx_http_lrt_field_t  ngx_http_lrt_api_more_fields[] = {
+
+    { "health", NGX_HTTP_LRT_WORD, ngx_http_lrt_offset(server.params.forced),
+      LRT_F_FORCED, 0, NULL, ngx_http_lrt_forced_words },
+
+    { NULL, 0, 0, 0, 0, NULL, NULL }
+};
+
+
+static const ngx_http_lrt_field_t  ngx_http_lrt_api_server_fields[] = {
+
+    { "id", NGX_HTTP_LRT_UINT64, ngx_http_lrt_offset(id),
+      NGX_HTTP_LRT_GIVEN_ID, INT64_MAX, NULL, NULL },
+    { "server", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(address),
+      NGX_HTTP_LRT_GIVEN_SERVER, LRT_DATA_LEN, "UpstreamBadAddress", NULL },
+    { "service", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(service),
+      NGX_HTTP_LRT_GIVEN_SERVICE, LRT_DATA_LEN, "UpstreamBadService", NULL },
+    { "route", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(route),
+      NGX_HTTP_LRT_GIVEN_ROUTE, LRT_ROUTE_LEN, "UpstreamBadRoute", NULL },
+
+    ngx_http_lrt_param("weight", UINT32, weight, LRT_F_WEIGHT,
+                       LRT_MAX_WEIGHT, "UpstreamBadWeight"),
+    ngx_http_lrt_param("max_conns", UINT32, max_conns, LRT_F_MAX_CONNS,
+                       LRT_MAX_CONNS, "UpstreamBadMaxConns"),
+    ngx_http_lrt_param("max_fails", UINT32, max_fails, LRT_F_MAX_FAILS,
+                       LRT_MAX_FAILS, "UpstreamBadMaxFails"),
+    ngx_http_lrt_param("fail_timeout", PERIOD, fail_timeout,
+                       LRT_F_FAIL_TIMEOUT, LRT_MAX_TIME,
+                       "UpstreamBadFailTimeout"),
+    ngx_http_lrt_param("slow_start", PERIOD, slow_start, LRT_F_SLOW_START,
+                       LRT_MAX_TIME, "UpstreamBadSlowStart"),
+    ngx_http_lrt_param("backup", FLAG, backup, NGX_HTTP_LRT_GIVEN_BACKUP,
+                       0, NULL),
+    ngx_http_lrt_param("down", FLAG, down, LRT_F_DOWN, 0, NULL),
+    ngx_http_lrt_param("drain", FLAG, drain, LRT_F_DRAIN, 0, NULL),
+
+    { "lrt", NGX_HTTP_LRT_NESTED, 0, 0, 0, NULL,
+      ngx_http_lrt_api_more_fields },
+
+    { NULL, 0, 0, 0, 0, NULL, NULL }
+};
+
+
+static ngx_int_t ngx_http_lrt_api_read_more(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_piece(ngx_http_lrt_api_t *api,
+    ngx_str_t *piece);
+static ngx_int_t ngx_http_lrt_api_collect(ngx_http_lrt_api_t *api,
+    const lrt_span_t *span);
+static ngx_int_t ngx_http_lrt_api_spec(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_spec_check(ngx_http_lrt_api_t *api,
+    ngx_http_lrt_spec_t *spec);
+static ngx_uint_t ngx_http_lrt_api_permits(ngx_http_lrt_loc_conf_t *llcf,
+    struct sockaddr *sa);
+
+
+ngx_int_t
+ngx_http_lrt_api_read_body(ngx_http_lrt_api_t *api, ngx_http_lrt_api_pt then)
+{
+    ngx_http_request_t  *r;
+
+    r = api->request;
+
+    if (ngx_array_init(&api->specs, r->pool, 4, sizeof(ngx_http_lrt_spec_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    api->object = ngx_create_temp_buf(r->pool, NGX_HTTP_LRT_API_OBJECT);
+    api->piece = ngx_palloc(r->pool, NGX_HTTP_LRT_API_PIECE);
+
+    if (api->object == NULL || api->piece == NULL) {
+        return NGX_ERROR;
+    }
+
+    api->dry = ngx_http_lrt_api_dry(api);
+    api->body = r->request_body ? r->request_body->bufs : NULL;
+    api->then = then;
+    api->step = ngx_http_lrt_api_read_more;
+
+    return api->step(api);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_read_more(ngx_http_lrt_api_t *api)
+{
+    size_t       n;
+    uint64_t     since;
+    ngx_int_t    rc;
+    ngx_str_t    piece;
+    lrt_span_t   span;
+
+    since = ngx_http_lrt_now();
+
+    for ( ;; ) {
+        rc = ngx_http_lrt_api_piece(api, &piece);
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (rc == NGX_DONE) {
+            break;
+        }
+
+        while (piece.len) {
+            n = lrt_split(&api->split, piece.data, piece.len, &span);
+
+            api->body_pos += n;
+            api->bytes += n;
+            piece.data += n;
+            piece.len -= n;
+
+            if (api->split.state == LRT_SPLIT_WRONG) {
+                return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                          NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                          "JsonError",
+                                          "an object, or a list of objects, "
+                                          "is expected at byte %uL",
+                                          api->bytes);
+            }
+
+            rc = ngx_http_lrt_api_collect(api, &span);
+
+            if (rc != NGX_OK) {
+                return rc;
+            }
+
+            if (span.done && ngx_http_lrt_api_tired(since)) {
+                api->wait = 0;
+                return NGX_AGAIN;
+            }
+        }
+    }
+
+    if (api->split.state != LRT_SPLIT_END) {
+        return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                  NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, "JsonError",
+                                  "unexpected end of the text");
+    }
+
+    api->step = api->then;
+
+    return api->step(api);
+}
+
+
+/* the next bytes of the body; NGX_DONE at its end */
+
+static ngx_int_t
+ngx_http_lrt_api_piece(ngx_http_lrt_api_t *api, ngx_str_t *piece)
+{
+    off_t       left;
+    ssize_t     n;
+    ngx_buf_t  *b;
+
+    for ( /* void */ ; api->body; api->body = api->body->next) {
+
+        b = api->body->buf;
+        left = ngx_buf_size(b) - api->body_pos;
+
+        if (left <= 0) {
+            api->body_pos = 0;
+            continue;
+        }
+
+        if (ngx_buf_in_memory(b)) {
+            piece->data = b->pos + api->body_pos;
+            piece->len = (size_t) left;
+            return NGX_OK;
+        }
+
+        n = ngx_read_file(b->file, api->piece,
+                          (size_t) ngx_min(left, NGX_HTTP_LRT_API_PIECE),
+                          b->file_pos + api->body_pos);
+
+        if (n <= 0) {
+            return NGX_ERROR;
+        }
+
+        piece->data = api->piece;
+        piece->len = (size_t) n;
+        return NGX_OK;
+    }
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_collect(ngx_http_lrt_api_t *api, const lrt_span_t *span)
+{
+    ngx_buf_t  *b;
+
+    b = api->object;
+
+    if (span->len > (size_t) (b->end - b->last)) {
+        return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                  NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamConfFormatError",
+                                  "an object is longer than %d bytes",
+                                  NGX_HTTP_LRT_API_OBJECT);
+    }
+
+    b->last = ngx_cpymem(b->last, span->data, span->len);
+
+    if (!span->done) {
+        return NGX_OK;
+    }
+
+    return ngx_http_lrt_api_spec(api);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_spec(ngx_http_lrt_api_t *api)
+{
+    ngx_int_t             rc;
+    ngx_str_t             text;
+    ngx_http_lrt_spec_t  *spec;
+
+    if (api->specs.nelts == LRT_MAX_CAPACITY) {
+        return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                  NGX_HTTP_BAD_REQUEST, "UpstreamOutOfMemory",
+                                  "no group can have so many servers");
+    }
+
+    spec = ngx_array_push(&api->specs);
+    if (spec == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(spec, sizeof(ngx_http_lrt_spec_t));
+    ngx_http_lrt_server_defaults(&spec->server.params);
+
+    text.data = api->object->pos;
+    text.len = api->object->last - api->object->pos;
+
+    rc = ngx_http_lrt_json_read(api->request->pool, &text,
+                                ngx_http_lrt_api_server_fields, spec,
+                                &spec->given, &api->fault);
+
+    api->object->last = api->object->pos;
+
+    return (rc == NGX_OK) ? ngx_http_lrt_api_spec_check(api, spec) : rc;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_spec_check(ngx_http_lrt_api_t *api, ngx_http_lrt_spec_t *spec)
+{
+    ngx_int_t      rc;
+    ngx_addr_t     addr;
+    ngx_pool_t    *pool;
+    lrt_server_t  *server;
+
+    pool = api->request->pool;
+    server = &spec->server;
+
+    if (server->params.weight == 0) {
+        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamBadWeight",
+                                  "invalid value of \"weight\"");
+    }
+
+    if (spec->service.len) {
+        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamConfNoResolver",
+                                  "services are not resolved");
+    }
+
+    server->route.data = (char *) spec->route.data;
+    server->route.len = spec->route.len;
+
+    if (!(spec->given & NGX_HTTP_LRT_GIVEN_SERVER)) {
+        return NGX_OK;
+    }
+
+    server->server.data = (char *) spec->address.data;
+    server->server.len = spec->address.len;
+
+    rc = ngx_http_lrt_api_address(api, &spec->address, &addr);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (!ngx_http_lrt_api_permits(api->conf, addr.sockaddr)) {
+        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamBadAddress",
+                                  "address \"%V\" is not permitted here",
+                                  &spec->address);
+    }
+
+    rc = ngx_http_lrt_server_address(pool, &addr, server);
+
+    if (rc == NGX_DECLINED || (rc == NGX_OK && !lrt_table_fits(server))) {
+        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamBadAddress",
+                                  "address \"%V\" is too long",
+                                  &spec->address);
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_lrt_api_address(ngx_http_lrt_api_t *api, ngx_str_t *text,
+    ngx_addr_t *addr)
+{
+    ngx_url_t    u;
+    ngx_pool_t  *pool;
+
+    pool = api->request->pool;
+
+    if (ngx_strlchr(text->data, text->data + text->len, '\0')) {
+        text->len = 0;
+    }
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    u.url = *text;
+    u.default_port = 80;
+    u.no_resolve = 1;
+
+    if (text->len == 0 || ngx_parse_url(pool, &u) != NGX_OK) {
+        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamBadAddress",
+                                  "invalid address \"%V\"%s%s", text,
+                                  u.err ? ": " : "", u.err ? u.err : "");
+    }
+
+    /* a worker does not wait for DNS */
+
+    if (u.naddrs == 0) {
+        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamConfNoResolver",
+                                  "no address but a name, which is not "
+                                  "resolved: \"%V\"", text);
+    }
+
+    *addr = u.addrs[0];
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_lrt_api_permits(ngx_http_lrt_loc_conf_t *llcf, struct sockaddr *sa)
+{
+    if (sa->sa_family == AF_UNIX) {
+        return llcf->unix_sockets;
+    }
+
+    return llcf->networks == NULL
+           || ngx_cidr_match(sa, llcf->networks) == NGX_OK;
+}

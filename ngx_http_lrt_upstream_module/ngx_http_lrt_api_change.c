@@ -1,0 +1,649 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * Changes that a client asks for: each request is one transaction.
+ */
+
+
+#include "ngx_http_lrt_api.h"
+
+
+static ngx_int_t ngx_http_lrt_api_add_specs(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_add_locked(ngx_http_lrt_api_t *api,
+    lrt_change_set_t *set);
+static ngx_int_t ngx_http_lrt_api_replace_specs(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_replace_locked(ngx_http_lrt_api_t *api,
+    lrt_change_set_t *set);
+static ngx_int_t ngx_http_lrt_api_same_id(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_spec_t *spec);
+static ngx_int_t ngx_http_lrt_api_modify_spec(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_modify_locked(ngx_http_lrt_api_t *api,
+    lrt_change_set_t *set);
+static ngx_int_t ngx_http_lrt_api_same(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_spec_t *spec, const lrt_peer_t *peer,
+    const lrt_detail_t *detail);
+static ngx_int_t ngx_http_lrt_api_remove_server(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_remove_locked(ngx_http_lrt_api_t *api,
+    lrt_change_set_t *set);
+static ngx_int_t ngx_http_lrt_api_reset_counters(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_reset_locked(ngx_http_lrt_api_t *api,
+    lrt_change_set_t *set);
+
+static ngx_int_t ngx_http_lrt_api_wanted(ngx_http_lrt_api_t *api,
+    ngx_uint_t listed);
+static ngx_int_t ngx_http_lrt_api_twice(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_exists(ngx_http_lrt_api_t *api,
+    const lrt_server_t *server);
+static ngx_int_t ngx_http_lrt_api_backups(ngx_http_lrt_api_t *api);
+
+
+/* POST of one server, or of a list */
+
+ngx_int_t
+ngx_http_lrt_api_add(ngx_http_lrt_api_t *api)
+{
+    return ngx_http_lrt_api_read_body(api, ngx_http_lrt_api_add_specs);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_add_specs(ngx_http_lrt_api_t *api)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_lrt_api_wanted(api, 0);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_lrt_api_locked(api, api->specs.nelts,
+                                   ngx_http_lrt_api_add_locked);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_add_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
+{
+    u_char                buf[NGX_MAX_ERROR_STR], *p;
+    ngx_int_t             rc;
+    ngx_uint_t            i;
+    lrt_peer_t            peer;
+    lrt_change_t         *c;
+    lrt_params_t          usual;
+    ngx_http_lrt_spec_t  *spec;
+
+    spec = api->specs.elts;
+
+    rc = ngx_http_lrt_api_backups(api);
+
+    for (i = 0; i < api->specs.nelts && rc == NGX_OK; i++) {
+
+        c = &set->change[set->n++];
+        ngx_memzero(c, sizeof(lrt_change_t));
+
+        c->type = LRT_ADD;
+        c->server = spec[i].server;
+
+        rc = ngx_http_lrt_api_exists(api, &c->server);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_lrt_api_commit(api, set);
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    api->status = NGX_HTTP_CREATED;
+
+    ngx_http_lrt_server_defaults(&usual);
+
+    if (api->split.list) {
+        ngx_http_lrt_json_open(&api->out, NULL, '[');
+    }
+
+    for (i = 0; i < set->n; i++) {
+        c = &set->change[i];
+
+        ngx_memzero(&peer, sizeof(lrt_peer_t));
+        peer.entry.ident = c->ident;
+        peer.entry.params = c->server.params;
+
+        lrt_table_set_data(&api->detail, &c->server);
+        ngx_http_lrt_api_conf_server(api, NULL, &peer, &api->detail);
+
+        p = ngx_http_lrt_api_log_params(buf, buf + sizeof(buf), NULL,
+                                        &c->server.params,
+                                        lrt_params_diff(&usual,
+                                                        &c->server.params));
+
+        ngx_http_lrt_api_log(api, set, "server %*s added, id %uL%*s",
+                             c->server.name.len, c->server.name.data,
+                             c->ident - 1, p - buf, buf);
+    }
+
+    if (api->split.list) {
+        ngx_http_lrt_json_close(&api->out, ']');
+    }
+
+    return NGX_OK;
+}
+
+
+/* PUT: the servers that there are to be */
+
+ngx_int_t
+ngx_http_lrt_api_replace(ngx_http_lrt_api_t *api)
+{
+    return ngx_http_lrt_api_read_body(api, ngx_http_lrt_api_replace_specs);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_replace_specs(ngx_http_lrt_api_t *api)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_lrt_api_wanted(api, 1);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_lrt_api_locked(api, api->specs.nelts
+                                        + api->group->table.capacity + 1,
+                                   ngx_http_lrt_api_replace_locked);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_replace_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
+{
+    uint8_t              *seen;
+    lrt_rc_t              planned;
+    ngx_int_t             rc;
+    ngx_uint_t            i, n;
+    lrt_plan_t            plan;
+    lrt_table_t          *t;
+    lrt_server_t         *want;
+    ngx_http_lrt_out_t   *o;
+    ngx_http_lrt_spec_t  *spec;
+
+    t = &api->group->table;
+    n = api->specs.nelts;
+    spec = api->specs.elts;
+
+    want = ngx_palloc(api->request->pool, (n + 1) * sizeof(lrt_server_t));
+    seen = ngx_palloc(api->request->pool, t->capacity);
+
+    if (want == NULL || seen == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        want[i] = spec[i].server;
+
+        rc = ngx_http_lrt_api_same_id(api, &spec[i]);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    rc = ngx_http_lrt_api_backups(api);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    planned = lrt_plan(t, want, (uint32_t) n, seen, set, &plan);
+
+    if (planned == LRT_FULL) {
+        return ngx_http_lrt_api_full(api, plan.added);
+    }
+
+    if (set->n) {
+        rc = ngx_http_lrt_api_commit(api, set);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        ngx_http_lrt_api_log(api, set, "list of %ui servers: %uD added, "
+                             "%uD removed, %uD updated, %uD unchanged", n,
+                             plan.added, plan.removed, plan.updated,
+                             plan.unchanged);
+    }
+
+    o = &api->out;
+    api->tag = lrt_table_generation(t);
+
+    ngx_http_lrt_json_open(o, NULL, '{');
+    ngx_http_lrt_json_uint(o, "added", plan.added);
+    ngx_http_lrt_json_uint(o, "removed", plan.removed);
+    ngx_http_lrt_json_uint(o, "updated", plan.updated);
+    ngx_http_lrt_json_uint(o, "unchanged", plan.unchanged);
+    ngx_http_lrt_json_close(o, '}');
+
+    return NGX_OK;
+}
+
+
+/* a list that was read before may come with ids: they have to be right */
+
+static ngx_int_t
+ngx_http_lrt_api_same_id(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_spec_t *spec)
+{
+    uint32_t             slot;
+    uint64_t             generation;
+    lrt_table_t         *t;
+    const lrt_server_t  *s;
+
+    if (!(spec->given & NGX_HTTP_LRT_GIVEN_ID)) {
+        return NGX_OK;
+    }
+
+    s = &spec->server;
+    t = &api->group->table;
+    generation = lrt_table_generation(t);
+
+    slot = lrt_table_find(t, (unsigned) generation & 1, s,
+                          lrt_table_hash(s->sockaddr, s->socklen,
+                                         s->params.backup));
+
+    if (slot == LRT_NONE
+        || lrt_table_entries(t, generation)[slot].ident != spec->id + 1)
+    {
+        return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                  NGX_HTTP_BAD_REQUEST, "UpstreamBadServerId",
+                                  "server \"%V\" does not have the id %uL",
+                                  &spec->address, spec->id);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_lrt_api_modify(ngx_http_lrt_api_t *api)
+{
+    return ngx_http_lrt_api_read_body(api, ngx_http_lrt_api_modify_spec);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_modify_spec(ngx_http_lrt_api_t *api)
+{
+    if (api->split.list) {
+        return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                  NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamConfFormatError",
+                                  "an object is expected");
+    }
+
+    return ngx_http_lrt_api_locked(api, 1, ngx_http_lrt_api_modify_locked);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_modify_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
+{
+    u_char                buf[NGX_MAX_ERROR_STR], *p;
+    uint32_t              fields;
+    ngx_int_t             rc;
+    lrt_str_t             name;
+    lrt_peer_t            peer;
+    lrt_change_t         *c;
+    lrt_detail_t         *detail;
+    lrt_params_t          before;
+    ngx_http_lrt_spec_t  *spec;
+
+    spec = api->specs.elts;
+
+    rc = ngx_http_lrt_api_find(api, &peer);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    detail = &api->group->table.detail[peer.slot];
+
+    rc = ngx_http_lrt_api_same(api, spec, &peer, detail);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    before = peer.entry.params;
+    fields = spec->given & LRT_F_ALL
+             & lrt_params_diff(&before, &spec->server.params);
+
+    if (fields) {
+        c = &set->change[set->n++];
+        ngx_memzero(c, sizeof(lrt_change_t));
+
+        c->type = LRT_MODIFY;
+        c->ident = peer.entry.ident;
+        c->slot = peer.slot;
+        c->fields = fields;
+        c->server = spec->server;
+
+        rc = ngx_http_lrt_api_commit(api, set);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        lrt_params_copy(&peer.entry.params, &spec->server.params, fields);
+
+        name = lrt_table_name(detail);
+        p = ngx_http_lrt_api_log_params(buf, buf + sizeof(buf), &before,
+                                        &peer.entry.params, fields);
+
+        ngx_http_lrt_api_log(api, set, "server %*s modified%*s", name.len,
+                             name.data, p - buf, buf);
+    }
+
+    ngx_http_lrt_api_conf_server(api, NULL, &peer, detail);
+
+    return NGX_OK;
+}
+
+
+/* who sends back what he has read may change some of it */
+
+static ngx_int_t
+ngx_http_lrt_api_same(ngx_http_lrt_api_t *api, const ngx_http_lrt_spec_t *spec,
+    const lrt_peer_t *peer, const lrt_detail_t *detail)
+{
+    lrt_str_t    route;
+    ngx_pool_t  *pool;
+
+    pool = api->request->pool;
+
+    if (spec->given & NGX_HTTP_LRT_GIVEN_ID) {
+        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamConfFormatError",
+                                  "unknown parameter \"id\"");
+    }
+
+    if ((spec->given & NGX_HTTP_LRT_GIVEN_SERVER)
+        && (spec->server.socklen != detail->socklen
+            || ngx_memcmp(spec->server.sockaddr, lrt_table_sockaddr(detail),
+                          detail->socklen)
+               != 0))
+    {
+        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamServerImmutable",
+                                  "the address of a server cannot be changed, "
+                                  "add another server");
+    }
+
+    if ((spec->given & NGX_HTTP_LRT_GIVEN_BACKUP)
+        && spec->server.params.backup != peer->entry.params.backup)
+    {
+        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamConfFormatError",
+                                  "\"backup\" of a server cannot be changed");
+    }
+
+    route = lrt_table_route(detail);
+
+    if ((spec->given & NGX_HTTP_LRT_GIVEN_ROUTE)
+        && (spec->route.len != route.len
+            || ngx_memcmp(spec->route.data, route.data, route.len) != 0))
+    {
+        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamBadRoute",
+                                  "\"route\" of a server cannot be changed");
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_lrt_api_remove(ngx_http_lrt_api_t *api)
+{
+    api->step = ngx_http_lrt_api_remove_server;
+    api->dry = ngx_http_lrt_api_dry(api);
+
+    return api->step(api);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_remove_server(ngx_http_lrt_api_t *api)
+{
+    return ngx_http_lrt_api_locked(api, 1, ngx_http_lrt_api_remove_locked);
+}
+
+
+/* the answer are those that stay */
+
+static ngx_int_t
+ngx_http_lrt_api_remove_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
+{
+    ngx_int_t      rc;
+    lrt_str_t      name;
+    lrt_peer_t     peer;
+    lrt_change_t  *c;
+
+    rc = ngx_http_lrt_api_find(api, &peer);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    c = &set->change[set->n++];
+    ngx_memzero(c, sizeof(lrt_change_t));
+
+    c->type = LRT_REMOVE;
+    c->ident = peer.entry.ident;
+    c->slot = peer.slot;
+
+    rc = ngx_http_lrt_api_commit(api, set);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    /* of a server that is gone the slot is ours until the lock is free */
+
+    name = lrt_table_name(&api->group->table.detail[peer.slot]);
+
+    ngx_http_lrt_api_log(api, set, "server %*s, id %uL, removed", name.len,
+                         name.data, peer.entry.ident - 1);
+
+    api->hidden = peer.entry.ident;
+
+    return ngx_http_lrt_api_servers(api);
+}
+
+
+/* DELETE of a group's status: its counters start again */
+
+ngx_int_t
+ngx_http_lrt_api_reset(ngx_http_lrt_api_t *api)
+{
+    api->dry = ngx_http_lrt_api_dry(api);
+    api->step = ngx_http_lrt_api_reset_counters;
+
+    return api->step(api);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_reset_counters(ngx_http_lrt_api_t *api)
+{
+    return ngx_http_lrt_api_locked(api, 0, ngx_http_lrt_api_reset_locked);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_reset_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
+{
+    uint32_t      slot;
+    lrt_table_t  *t;
+
+    t = &api->group->table;
+
+    for (slot = 0; slot < t->capacity && !api->dry; slot++) {
+        lrt_stats_reset(&t->detail[slot].stats);
+    }
+
+    ngx_http_lrt_api_log(api, set, "statistics reset");
+
+    api->status = NGX_HTTP_NO_CONTENT;
+
+    return NGX_OK;
+}
+
+
+/* what every server of a list must have, or must not */
+
+static ngx_int_t
+ngx_http_lrt_api_wanted(ngx_http_lrt_api_t *api, ngx_uint_t listed)
+{
+    ngx_uint_t            i;
+    ngx_pool_t           *pool;
+    ngx_http_lrt_spec_t  *spec;
+
+    pool = api->request->pool;
+    spec = api->specs.elts;
+
+    if (listed && !api->split.list) {
+        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamConfFormatError",
+                                  "a list of servers is expected");
+    }
+
+    for (i = 0; i < api->specs.nelts; i++) {
+
+        if (!(spec[i].given & NGX_HTTP_LRT_GIVEN_SERVER)) {
+            return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
+                                      "UpstreamConfFormatError",
+                                      "missing \"server\" argument");
+        }
+
+        if (!listed && (spec[i].given & NGX_HTTP_LRT_GIVEN_ID)) {
+            return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
+                                      "UpstreamConfFormatError",
+                                      "unknown parameter \"id\"");
+        }
+    }
+
+    return ngx_http_lrt_api_twice(api);
+}
+
+
+/* an address twice in a list, be it as a backup */
+
+static ngx_int_t
+ngx_http_lrt_api_twice(ngx_http_lrt_api_t *api)
+{
+    uint32_t              *index, mask;
+    ngx_uint_t             i, j;
+    ngx_http_lrt_spec_t   *spec, *other;
+
+    spec = api->specs.elts;
+
+    for (mask = 15; mask < 2 * api->specs.nelts; mask = 2 * mask + 1) {
+        /* void */
+    }
+
+    index = ngx_pcalloc(api->request->pool, (mask + 1) * sizeof(uint32_t));
+    if (index == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < api->specs.nelts; i++) {
+
+        j = lrt_table_hash(spec[i].server.sockaddr, spec[i].server.socklen, 0)
+            & mask;
+
+        for ( /* void */ ; index[j]; j = (j + 1) & mask) {
+            other = &spec[index[j] - 1];
+
+            if (other->server.socklen == spec[i].server.socklen
+                && ngx_memcmp(other->server.sockaddr, spec[i].server.sockaddr,
+                              spec[i].server.socklen)
+                   == 0)
+            {
+                return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                          NGX_HTTP_CONFLICT, "EntryExists",
+                                          "server \"%V\" is listed twice",
+                                          &spec[i].address);
+            }
+        }
+
+        index[j] = (uint32_t) i + 1;
+    }
+
+    return NGX_OK;
+}
+
+
+/* tools know a server by its address: no other tier may have it */
+
+static ngx_int_t
+ngx_http_lrt_api_exists(ngx_http_lrt_api_t *api, const lrt_server_t *server)
+{
+    uint8_t        backup;
+    unsigned       side;
+    lrt_table_t   *t;
+    lrt_server_t   s;
+
+    t = &api->group->table;
+    side = (unsigned) lrt_table_generation(t) & 1;
+    s = *server;
+
+    for (backup = 0; backup <= 1; backup++) {
+        s.params.backup = backup;
+
+        if (lrt_table_find(t, side, &s,
+                           lrt_table_hash(s.sockaddr, s.socklen, backup))
+            != LRT_NONE)
+        {
+            return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                      NGX_HTTP_CONFLICT, "EntryExists",
+                                      "server \"%*s\" exists",
+                                      server->name.len, server->name.data);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_backups(ngx_http_lrt_api_t *api)
+{
+    uint32_t              method;
+    ngx_uint_t            i;
+    lrt_table_t          *t;
+    ngx_http_lrt_spec_t  *spec;
+
+    t = &api->group->table;
+    spec = api->specs.elts;
+    method = lrt_table_side(t, lrt_table_generation(t))->policy.method;
+
+    if (!(lrt_method(method)->takes & LRT_NO_BACKUP)) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i < api->specs.nelts; i++) {
+        if (spec[i].server.params.backup) {
+            return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                      NGX_HTTP_BAD_REQUEST, "UpstreamNoBackup",
+                                      "\"%s\" has no backup servers",
+                                      lrt_method(method)->name);
+        }
+    }
+
+    return NGX_OK;
+}

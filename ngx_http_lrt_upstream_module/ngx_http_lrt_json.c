@@ -1,0 +1,314 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * The only file that knows the JSON library.
+ */
+
+
+#include "ngx_http_lrt_json.h"
+
+#include <jansson.h>
+
+
+#define NGX_HTTP_LRT_BAD_FORMAT  "UpstreamConfFormatError"
+
+
+static ngx_int_t ngx_http_lrt_json_object(ngx_pool_t *pool, json_t *from,
+    const ngx_http_lrt_field_t *fields, void *object, uint32_t *given,
+    ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_json_value(ngx_pool_t *pool, json_t *from,
+    const ngx_http_lrt_field_t *field, void *object, uint32_t *given,
+    ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_json_period_value(json_t *from, uint64_t *ms);
+static ngx_int_t ngx_http_lrt_json_word(json_t *from, const char *const *words,
+    uint8_t *number);
+
+
+ngx_int_t
+ngx_http_lrt_json_read(ngx_pool_t *pool, ngx_str_t *text,
+    const ngx_http_lrt_field_t *fields, void *object, uint32_t *given,
+    ngx_http_lrt_fault_t *fault)
+{
+    json_t        *root;
+    ngx_int_t      rc;
+    json_error_t   error;
+
+    root = json_loadb((char *) text->data, text->len,
+                      JSON_REJECT_DUPLICATES|JSON_DECODE_ANY, &error);
+
+    if (root == NULL) {
+        return ngx_http_lrt_fault(pool, fault,
+                                  NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, "JsonError",
+                                  "%s at line %d, column %d", error.text,
+                                  error.line, error.column);
+    }
+
+    *given = 0;
+
+    if (json_is_object(root)) {
+        rc = ngx_http_lrt_json_object(pool, root, fields, object, given,
+                                      fault);
+    } else {
+        rc = ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                NGX_HTTP_LRT_BAD_FORMAT,
+                                "an object is expected");
+    }
+
+    json_decref(root);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_json_object(ngx_pool_t *pool, json_t *from,
+    const ngx_http_lrt_field_t *fields, void *object, uint32_t *given,
+    ngx_http_lrt_fault_t *fault)
+{
+    json_t                      *value;
+    ngx_int_t                    rc;
+    const char                  *key;
+    const ngx_http_lrt_field_t  *field;
+
+    json_object_foreach(from, key, value) {
+
+        for (field = fields; field->name; field++) {
+            if (ngx_strcmp(field->name, key) == 0) {
+                break;
+            }
+        }
+
+        if (field->name == NULL) {
+            return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                      NGX_HTTP_LRT_BAD_FORMAT,
+                                      "unknown parameter \"%s\"", key);
+        }
+
+        rc = ngx_http_lrt_json_value(pool, value, field, object, given, fault);
+
+        if (rc == NGX_ERROR) {
+            return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                      field->code ? field->code
+                                                  : NGX_HTTP_LRT_BAD_FORMAT,
+                                      "invalid value of \"%s\"", key);
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        *given |= field->field;
+    }
+
+    return NGX_OK;
+}
+
+
+/* NGX_ERROR: the value is not possible; NGX_DECLINED: "fault" says more */
+
+static ngx_int_t
+ngx_http_lrt_json_value(ngx_pool_t *pool, json_t *from,
+    const ngx_http_lrt_field_t *field, void *object, uint32_t *given,
+    ngx_http_lrt_fault_t *fault)
+{
+    char        *p;
+    uint64_t     n;
+    ngx_str_t   *s;
+
+    p = (char *) object + field->offset;
+    n = 0;
+
+    if ((json_is_object(from) || json_is_array(from))
+        && (field->kind != NGX_HTTP_LRT_NESTED || json_is_array(from)))
+    {
+        return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                  NGX_HTTP_LRT_BAD_FORMAT,
+                                  "nested object or list in \"%s\"",
+                                  field->name);
+    }
+
+    switch (field->kind) {
+
+    case NGX_HTTP_LRT_UINT32:
+    case NGX_HTTP_LRT_UINT64:
+
+        if (!json_is_integer(from) || json_integer_value(from) < 0) {
+            return NGX_ERROR;
+        }
+
+        n = (uint64_t) json_integer_value(from);
+        break;
+
+    case NGX_HTTP_LRT_PERIOD:
+
+        if (ngx_http_lrt_json_period_value(from, &n) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        break;
+
+    case NGX_HTTP_LRT_FLAG:
+
+        if (!json_is_boolean(from)) {
+            return NGX_ERROR;
+        }
+
+        *(uint8_t *) p = json_is_true(from);
+        return NGX_OK;
+
+    case NGX_HTTP_LRT_WORD:
+        return ngx_http_lrt_json_word(from, field->words, (uint8_t *) p);
+
+    case NGX_HTTP_LRT_NESTED:
+
+        if (!json_is_object(from)) {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_lrt_json_object(pool, from, field->words, object,
+                                        given, fault);
+
+    default: /* NGX_HTTP_LRT_TEXT */
+
+        if (!json_is_string(from) || json_string_length(from) > field->max) {
+            return NGX_ERROR;
+        }
+
+        s = (ngx_str_t *) p;
+        s->len = json_string_length(from);
+        s->data = ngx_pnalloc(pool, s->len + 1);
+
+        if (s->data == NULL) {
+            return ngx_http_lrt_fault(pool, fault,
+                                      NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                      "BodyReadError", "no memory");
+        }
+
+        ngx_memcpy(s->data, json_string_value(from), s->len + 1);
+        return NGX_OK;
+    }
+
+    if (n > field->max) {
+        return NGX_ERROR;
+    }
+
+    if (field->kind == NGX_HTTP_LRT_UINT32) {
+        *(uint32_t *) p = (uint32_t) n;
+
+    } else {
+        *(uint64_t *) p = n;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_json_period_value(json_t *from, uint64_t *ms)
+{
+    ngx_str_t  s;
+
+    if (json_is_integer(from)) {
+
+        if (json_integer_value(from) < 0
+            || json_integer_value(from) > INT64_MAX / 1000)
+        {
+            return NGX_ERROR;
+        }
+
+        *ms = (uint64_t) json_integer_value(from) * 1000;
+        return NGX_OK;
+    }
+
+    if (!json_is_string(from)) {
+        return NGX_ERROR;
+    }
+
+    s.data = (u_char *) json_string_value(from);
+    s.len = json_string_length(from);
+
+    return ngx_http_lrt_period(&s, ms);
+}
+
+
+ngx_int_t
+ngx_http_lrt_period(const ngx_str_t *text, uint64_t *ms)
+{
+    ngx_int_t  n;
+    ngx_str_t  s;
+
+    s = *text;
+
+    if (s.len == 0) {
+        return NGX_ERROR;
+    }
+
+    /* nginx' own "ms" is bare in milliseconds only, in seconds it is none */
+
+    n = ngx_parse_time(&s, 1);
+
+    if (n >= 0) {
+        *ms = (uint64_t) n * 1000;
+        return NGX_OK;
+    }
+
+    n = ngx_parse_time(&s, 0);
+
+    if (n < 0) {
+        return NGX_ERROR;
+    }
+
+    *ms = (uint64_t) n;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_json_word(json_t *from, const char *const *words, uint8_t *number)
+{
+    uint8_t  i;
+
+    if (!json_is_string(from)) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; words[i]; i++) {
+        if (ngx_strcmp(words[i], json_string_value(from)) == 0) {
+            *number = i;
+            return NGX_OK;
+        }
+    }
+
+    return NGX_ERROR;
+}
+
+
+/* the text is escaped when it is answered, so it may quote what was sent */
+
+ngx_int_t
+ngx_http_lrt_fault(ngx_pool_t *pool, ngx_http_lrt_fault_t *fault,
+    ngx_uint_t status, const char *code, const char *fmt, ...)
+{
+    u_char    buf[NGX_MAX_ERROR_STR];
+    va_list   args;
+
+    fault->status = status;
+    fault->code = code;
+
+    va_start(args, fmt);
+    fault->text.len = ngx_vslprintf(buf, buf + sizeof(buf), fmt, args) - buf;
+    va_end(args);
+
+    fault->text.data = ngx_pnalloc(pool, fault->text.len);
+
+    if (fault->text.data == NULL) {
+        fault->text.len = 0;
+
+    } else {
+        ngx_memcpy(fault->text.data, buf, fault->text.len);
+    }
+
+    return NGX_DECLINED;
+}

@@ -1,0 +1,628 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * "lrt_metrics": the text format of Prometheus.  All samples of a metric come
+ * together, so the servers of all groups are copied once, and then gone over
+ * for each metric.
+ */
+
+
+#include "ngx_http_lrt_api.h"
+
+
+typedef struct {
+    ngx_http_lrt_srv_conf_t     *group;
+    lrt_snapshot_t               snap;
+    uint32_t                     states[LRT_STATES];
+} ngx_http_lrt_metrics_group_t;
+
+
+typedef struct {
+    ngx_http_lrt_metrics_group_t *group;
+    lrt_peer_t                    peer;
+} ngx_http_lrt_metrics_peer_t;
+
+
+typedef struct ngx_http_lrt_metric_s  ngx_http_lrt_metric_t;
+
+/* samples of one metric, of one server or group */
+
+typedef void (*ngx_http_lrt_metrics_peer_pt)(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp);
+typedef void (*ngx_http_lrt_metrics_group_pt)(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_group_t *mg);
+
+struct ngx_http_lrt_metric_s {
+    const char                     *name;
+    const char                     *type;
+    const char                     *help;
+    ngx_http_lrt_metrics_peer_pt    peer;
+    ngx_http_lrt_metrics_group_pt   group;
+    size_t                          offset;      /* of a member */
+};
+
+
+static ngx_int_t ngx_http_lrt_metrics_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lrt_metrics_begin(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_metrics_copy(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_metrics_write(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_metrics_peers(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, uint64_t since);
+
+static void ngx_http_lrt_metrics_state(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp);
+static void ngx_http_lrt_metrics_active(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp);
+static void ngx_http_lrt_metrics_param(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp);
+static void ngx_http_lrt_metrics_counter(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp);
+static void ngx_http_lrt_metrics_responses(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp);
+static void ngx_http_lrt_metrics_mean(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp);
+static void ngx_http_lrt_metrics_duration(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp);
+
+static void ngx_http_lrt_metrics_states(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_group_t *mg);
+static void ngx_http_lrt_metrics_zombies(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_group_t *mg);
+static void ngx_http_lrt_metrics_generation(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_group_t *mg);
+static void ngx_http_lrt_metrics_bytes(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_group_t *mg);
+
+static void ngx_http_lrt_metrics_server(ngx_http_lrt_api_t *api,
+    const char *name, const char *suffix,
+    const ngx_http_lrt_metrics_peer_t *mp, const char *label,
+    const char *value);
+static void ngx_http_lrt_metrics_upstream(ngx_http_lrt_api_t *api,
+    const char *name, const ngx_http_lrt_metrics_group_t *mg,
+    const char *label, const char *value);
+static void ngx_http_lrt_metrics_label(ngx_http_lrt_out_t *o,
+    const void *data, size_t len);
+static void ngx_http_lrt_metrics_end(ngx_http_lrt_out_t *o, uint64_t n);
+static void ngx_http_lrt_metrics_seconds(ngx_http_lrt_out_t *o, uint64_t us);
+
+
+#define ngx_http_lrt_server_metric(name, type, function, member, help)        \
+    { "nginx_lrt_upstream_server_" name, type, help,                          \
+      ngx_http_lrt_metrics_##function, NULL, member }
+
+#define ngx_http_lrt_param_metric(member, help)                               \
+    ngx_http_lrt_server_metric(#member, "gauge", param,                       \
+                               offsetof(lrt_params_t, member), help)
+
+#define ngx_http_lrt_stats_metric(name, type, function, member, help)         \
+    ngx_http_lrt_server_metric(name, type, function,                          \
+                               offsetof(lrt_stats_t, member), help)
+
+#define ngx_http_lrt_group_metric(name, function, help)                       \
+    { "nginx_lrt_upstream_" name, "gauge", help,                              \
+      NULL, ngx_http_lrt_metrics_##function, 0 }
+
+
+static const ngx_http_lrt_metric_t  ngx_http_lrt_metrics_all[] = {
+
+    ngx_http_lrt_server_metric("state", "gauge", state, 0,
+        "State of the server: 1 for the one it is in."),
+    ngx_http_lrt_server_metric("active", "gauge", active, 0,
+        "Requests that the server is working on."),
+    ngx_http_lrt_param_metric(max_conns,
+        "Limit of requests at once, 0 without one."),
+    ngx_http_lrt_param_metric(weight,
+        "Weight of the server."),
+
+    ngx_http_lrt_stats_metric("requests_total", "counter", counter, requests,
+        "Requests sent to the server."),
+    ngx_http_lrt_stats_metric("responses_total", "counter", responses,
+        responses, "Responses of the server by class of their status."),
+    ngx_http_lrt_stats_metric("sent_bytes_total", "counter", counter, sent,
+        "Bytes sent to the server."),
+    ngx_http_lrt_stats_metric("received_bytes_total", "counter", counter,
+        received, "Bytes received from the server."),
+    ngx_http_lrt_stats_metric("fails_total", "counter", counter, fails,
+        "Attempts that failed."),
+    ngx_http_lrt_stats_metric("unavailable_total", "counter", counter,
+        unavail, "How often failures shut the server out."),
+    ngx_http_lrt_stats_metric("header_time_seconds", "gauge", mean,
+        header_mean,
+        "Moving average of the time to the header of a response."),
+    ngx_http_lrt_stats_metric("response_time_seconds", "gauge", mean,
+        response_mean,
+        "Moving average of the time to the end of a response."),
+    ngx_http_lrt_stats_metric("response_duration_seconds", "histogram",
+        duration, times, "Times to the end of a response."),
+
+    ngx_http_lrt_group_metric("peers", states,
+        "Servers of the group by state."),
+    ngx_http_lrt_group_metric("zombies", zombies,
+        "Removed servers that still have requests."),
+    ngx_http_lrt_group_metric("generation", generation,
+        "Number of the last change of the group."),
+    ngx_http_lrt_group_metric("zone_bytes", bytes,
+        "Shared memory of the group, free for more servers or not."),
+
+    { NULL, NULL, NULL, NULL, NULL, 0 }
+};
+
+
+char *
+ngx_http_lrt_metrics(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_lrt_loc_conf_t  *llcf = conf;
+
+    return ngx_http_lrt_set_handler(cf, llcf, ngx_http_lrt_metrics_handler);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_metrics_handler(ngx_http_request_t *r)
+{
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+        return NGX_HTTP_NOT_ALLOWED;
+    }
+
+    return ngx_http_lrt_api_begin(r, ngx_http_lrt_metrics_begin);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_metrics_begin(ngx_http_lrt_api_t *api)
+{
+    ngx_str_set(&api->type, "text/plain; version=0.0.4; charset=utf-8");
+
+    api->write = ngx_http_lrt_metrics_write;
+
+    return ngx_http_lrt_metrics_copy(api);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_metrics_copy(ngx_http_lrt_api_t *api)
+{
+    uint32_t                       i;
+    lrt_hot_t                      hot;
+    ngx_uint_t                     n;
+    ngx_pool_t                    *pool;
+    ngx_http_lrt_srv_conf_t      **lscf;
+    ngx_http_lrt_metrics_peer_t   *mp;
+    ngx_http_lrt_metrics_group_t  *mg;
+
+    pool = api->request->pool;
+    lscf = api->main->groups.elts;
+    n = api->main->groups.nelts;
+
+    if (ngx_array_init(&api->groups, pool, n ? n : 1,
+                       sizeof(ngx_http_lrt_metrics_group_t))
+        != NGX_OK
+        || ngx_array_init(&api->peers, pool, 64,
+                          sizeof(ngx_http_lrt_metrics_peer_t))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    for (n = 0; n < api->main->groups.nelts; n++) {
+
+        api->group = lscf[n];
+
+        if (api->group->table.head == NULL
+            || ngx_http_lrt_api_snapshot(api) != NGX_OK)
+        {
+            continue;
+        }
+
+        mg = ngx_array_push(&api->groups);
+        if (mg == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memzero(mg, sizeof(ngx_http_lrt_metrics_group_t));
+
+        mg->group = api->group;
+        mg->snap = api->snap;
+
+        mp = ngx_array_push_n(&api->peers, api->snap.copied);
+        if (mp == NULL && api->snap.copied) {
+            return NGX_ERROR;
+        }
+
+        for (i = 0; i < api->snap.copied; i++) {
+            mp[i].group = mg;
+            mp[i].peer = api->peer[i];
+
+            if (lrt_peer_copy(&api->group->table, &mp[i].peer, &hot, NULL)
+                == LRT_OK)
+            {
+                mg->states[lrt_peer_state(&mg->snap, &mp[i].peer, &hot,
+                                          api->now)]++;
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_metrics_write(ngx_http_lrt_api_t *api)
+{
+    uint64_t                       since;
+    ngx_uint_t                     i;
+    ngx_http_lrt_out_t            *o;
+    const ngx_http_lrt_metric_t   *m;
+    ngx_http_lrt_metrics_group_t  *mg;
+
+    o = &api->out;
+    since = ngx_http_lrt_now();
+
+    for ( ;; ) {
+        m = &ngx_http_lrt_metrics_all[api->n];
+
+        if (m->name == NULL) {
+            break;
+        }
+
+        if (!api->opened) {
+            api->opened = 1;
+            api->next = 0;
+
+            ngx_http_lrt_out_str(o, "# HELP ");
+            ngx_http_lrt_out_str(o, m->name);
+            ngx_http_lrt_out_mem(o, " ", 1);
+            ngx_http_lrt_out_str(o, m->help);
+            ngx_http_lrt_out_str(o, "\n# TYPE ");
+            ngx_http_lrt_out_str(o, m->name);
+            ngx_http_lrt_out_mem(o, " ", 1);
+            ngx_http_lrt_out_str(o, m->type);
+            ngx_http_lrt_out_mem(o, "\n", 1);
+        }
+
+        if (m->peer && ngx_http_lrt_metrics_peers(api, m, since) == NGX_AGAIN)
+        {
+            return NGX_AGAIN;
+        }
+
+        mg = api->groups.elts;
+
+        for (i = 0; m->group && i < api->groups.nelts; i++) {
+            m->group(api, m, &mg[i]);
+        }
+
+        api->opened = 0;
+        api->n++;
+    }
+
+    ngx_http_lrt_out_str(o, "# HELP nginx_lrt_build_info "
+                            "Versions of the module and of nginx.\n"
+                            "# TYPE nginx_lrt_build_info gauge\n"
+                            "nginx_lrt_build_info{version=\""
+                            NGX_HTTP_LRT_BUILD "\",nginx=\""
+                            NGX_HTTP_LRT_NGINX_VERSION "\"} 1\n");
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_metrics_peers(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, uint64_t since)
+{
+    ngx_http_lrt_metrics_peer_t  *mp;
+
+    mp = api->peers.elts;
+
+    while (api->next < api->peers.nelts) {
+
+        if (lrt_peer_copy(&mp[api->next].group->group->table,
+                          &mp[api->next].peer, &api->hot, &api->detail)
+            == LRT_OK)
+        {
+            m->peer(api, m, &mp[api->next]);
+        }
+
+        api->next++;
+
+        if (api->out.size > NGX_HTTP_LRT_API_CHUNK
+            || ngx_http_lrt_api_tired(since))
+        {
+            return NGX_AGAIN;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_lrt_metrics_state(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp)
+{
+    lrt_state_e  i, state;
+
+    state = lrt_peer_state(&mp->group->snap, &mp->peer, &api->hot, api->now);
+
+    for (i = LRT_STATE_UP; i < LRT_STATES; i++) {
+        ngx_http_lrt_metrics_server(api, m->name, "", mp, "state",
+                                    ngx_http_lrt_state_words[i]);
+        ngx_http_lrt_metrics_end(&api->out, i == state);
+    }
+
+    ngx_http_lrt_metrics_server(api, m->name, "", mp, "state", "busy");
+    ngx_http_lrt_metrics_end(&api->out,
+                             lrt_peer_busy(&mp->peer, &api->hot));
+}
+
+
+static void
+ngx_http_lrt_metrics_active(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp)
+{
+    ngx_http_lrt_metrics_server(api, m->name, "", mp, NULL, NULL);
+    ngx_http_lrt_metrics_end(&api->out, api->hot.inflight > 0
+                                        ? (uint64_t) api->hot.inflight : 0);
+}
+
+
+static void
+ngx_http_lrt_metrics_param(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp)
+{
+    ngx_http_lrt_metrics_server(api, m->name, "", mp, NULL, NULL);
+    ngx_http_lrt_metrics_end(&api->out,
+                             *(uint32_t *) ((char *) &mp->peer.entry.params
+                                            + m->offset));
+}
+
+
+static void
+ngx_http_lrt_metrics_counter(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp)
+{
+    ngx_http_lrt_metrics_server(api, m->name, "", mp, NULL, NULL);
+    ngx_http_lrt_metrics_end(&api->out,
+                             *(uint64_t *) ((char *) &api->detail.stats
+                                            + m->offset));
+}
+
+
+static void
+ngx_http_lrt_metrics_responses(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp)
+{
+    ngx_uint_t  i;
+
+    static const char *const  codes[] = { "1xx", "2xx", "3xx", "4xx", "5xx" };
+
+    for (i = 0; i < 5; i++) {
+        ngx_http_lrt_metrics_server(api, m->name, "", mp, "code", codes[i]);
+        ngx_http_lrt_metrics_end(&api->out, api->detail.stats.responses[i]);
+    }
+}
+
+
+/* nothing is said of servers that have not answered yet */
+
+static void
+ngx_http_lrt_metrics_mean(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp)
+{
+    uint32_t  us;
+
+    us = *(uint32_t *) ((char *) &api->detail.stats + m->offset);
+
+    if (us) {
+        ngx_http_lrt_metrics_server(api, m->name, "", mp, NULL, NULL);
+        ngx_http_lrt_metrics_seconds(&api->out, us);
+    }
+}
+
+
+static void
+ngx_http_lrt_metrics_duration(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp)
+{
+    uint64_t             total;
+    ngx_uint_t           i;
+    const lrt_stats_t   *st;
+
+    static const struct {
+        const char  *le;
+        uint32_t     us;
+    } limits[] = {
+        { "0.005", 5000 }, { "0.01", 10000 }, { "0.025", 25000 },
+        { "0.05", 50000 }, { "0.075", 75000 }, { "0.1", 100000 },
+        { "0.25", 250000 }, { "0.5", 500000 }, { "0.75", 750000 },
+        { "1", 1000000 }, { "2.5", 2500000 }, { "5", 5000000 },
+        { "7.5", 7500000 }, { "10", 10000000 }
+    };
+
+    st = &api->detail.stats;
+    total = 0;
+
+    for (i = 0; i < LRT_HIST_BUCKETS; i++) {
+        total += st->times[i];
+    }
+
+    for (i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        ngx_http_lrt_metrics_server(api, m->name, "_bucket", mp, "le",
+                                    limits[i].le);
+        ngx_http_lrt_metrics_end(&api->out,
+                                 lrt_hist_below(st->times, limits[i].us));
+    }
+
+    ngx_http_lrt_metrics_server(api, m->name, "_bucket", mp, "le", "+Inf");
+    ngx_http_lrt_metrics_end(&api->out, total);
+
+    ngx_http_lrt_metrics_server(api, m->name, "_sum", mp, NULL, NULL);
+    ngx_http_lrt_metrics_seconds(&api->out, st->time_sum);
+
+    ngx_http_lrt_metrics_server(api, m->name, "_count", mp, NULL, NULL);
+    ngx_http_lrt_metrics_end(&api->out, total);
+}
+
+
+static void
+ngx_http_lrt_metrics_states(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_group_t *mg)
+{
+    lrt_state_e  i;
+
+    for (i = LRT_STATE_UP; i < LRT_STATES; i++) {
+        ngx_http_lrt_metrics_upstream(api, m->name, mg, "state",
+                                      ngx_http_lrt_state_words[i]);
+        ngx_http_lrt_metrics_end(&api->out, mg->states[i]);
+    }
+}
+
+
+static void
+ngx_http_lrt_metrics_zombies(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_group_t *mg)
+{
+    ngx_http_lrt_metrics_upstream(api, m->name, mg, NULL, NULL);
+    ngx_http_lrt_metrics_end(&api->out, mg->snap.zombies);
+}
+
+
+static void
+ngx_http_lrt_metrics_generation(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_group_t *mg)
+{
+    ngx_http_lrt_metrics_upstream(api, m->name, mg, NULL, NULL);
+    ngx_http_lrt_metrics_end(&api->out, mg->snap.generation);
+}
+
+
+static void
+ngx_http_lrt_metrics_bytes(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_group_t *mg)
+{
+    uint64_t            left;
+    const lrt_table_t  *t;
+
+    t = &mg->group->table;
+    left = t->head->size / t->capacity * mg->snap.room;
+
+    ngx_http_lrt_metrics_upstream(api, m->name, mg, "kind", "used");
+    ngx_http_lrt_metrics_end(&api->out, t->head->size - left);
+
+    ngx_http_lrt_metrics_upstream(api, m->name, mg, "kind", "free");
+    ngx_http_lrt_metrics_end(&api->out, left);
+}
+
+
+/* up to the value of a sample */
+
+static void
+ngx_http_lrt_metrics_server(ngx_http_lrt_api_t *api, const char *name,
+    const char *suffix, const ngx_http_lrt_metrics_peer_t *mp,
+    const char *label, const char *value)
+{
+    lrt_str_t            server;
+    ngx_str_t           *upstream;
+    ngx_http_lrt_out_t  *o;
+
+    o = &api->out;
+    upstream = &mp->group->group->upstream->host;
+    server = lrt_table_name(&api->detail);
+
+    ngx_http_lrt_out_str(o, name);
+    ngx_http_lrt_out_str(o, suffix);
+    ngx_http_lrt_out_str(o, "{upstream=\"");
+    ngx_http_lrt_metrics_label(o, upstream->data, upstream->len);
+    ngx_http_lrt_out_str(o, "\",server=\"");
+    ngx_http_lrt_metrics_label(o, server.data, server.len);
+
+    /* an address may be configured as primary and as backup */
+
+    if (mp->peer.entry.params.backup && lrt_peer_twin(&mp->group->group->table,
+                                                      &mp->peer))
+    {
+        ngx_http_lrt_out_str(o, " backup");
+    }
+
+    if (label) {
+        ngx_http_lrt_out_str(o, "\",");
+        ngx_http_lrt_out_str(o, label);
+        ngx_http_lrt_out_str(o, "=\"");
+        ngx_http_lrt_out_str(o, value);
+    }
+
+    ngx_http_lrt_out_str(o, "\"}");
+}
+
+
+static void
+ngx_http_lrt_metrics_upstream(ngx_http_lrt_api_t *api, const char *name,
+    const ngx_http_lrt_metrics_group_t *mg, const char *label,
+    const char *value)
+{
+    ngx_str_t           *upstream;
+    ngx_http_lrt_out_t  *o;
+
+    o = &api->out;
+    upstream = &mg->group->upstream->host;
+
+    ngx_http_lrt_out_str(o, name);
+    ngx_http_lrt_out_str(o, "{upstream=\"");
+    ngx_http_lrt_metrics_label(o, upstream->data, upstream->len);
+
+    if (label) {
+        ngx_http_lrt_out_str(o, "\",");
+        ngx_http_lrt_out_str(o, label);
+        ngx_http_lrt_out_str(o, "=\"");
+        ngx_http_lrt_out_str(o, value);
+    }
+
+    ngx_http_lrt_out_str(o, "\"}");
+}
+
+
+static void
+ngx_http_lrt_metrics_label(ngx_http_lrt_out_t *o, const void *data, size_t len)
+{
+    const u_char  *p, *end;
+
+    p = data;
+
+    for (end = p + len; p < end; p++) {
+
+        if (*p == '"' || *p == '\\') {
+            ngx_http_lrt_out_mem(o, "\\", 1);
+        }
+
+        if (*p == '\n') {
+            ngx_http_lrt_out_str(o, "\\n");
+
+        } else if (*p >= 0x80) {
+            ngx_http_lrt_out_mem(o, "?", 1);
+
+        } else {
+            ngx_http_lrt_out_mem(o, p, 1);
+        }
+    }
+}
+
+
+static void
+ngx_http_lrt_metrics_end(ngx_http_lrt_out_t *o, uint64_t n)
+{
+    ngx_http_lrt_out_mem(o, " ", 1);
+    ngx_http_lrt_out_uint(o, n);
+    ngx_http_lrt_out_mem(o, "\n", 1);
+}
+
+
+static void
+ngx_http_lrt_metrics_seconds(ngx_http_lrt_out_t *o, uint64_t us)
+{
+    u_char  *p, buf[NGX_INT64_LEN + sizeof(" .000000\n")];
+
+    p = ngx_sprintf(buf, " %uL.%06uL\n", us / 1000000, us % 1000000);
+
+    ngx_http_lrt_out_mem(o, buf, p - buf);
+}
