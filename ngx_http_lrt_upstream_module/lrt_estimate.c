@@ -28,6 +28,7 @@
 #define LRT_GAIN_MAX         (LRT_GAIN_ONE / 2)
 
 #define LRT_MEMORY           1000            /* ms in which it fades to 1/e */
+#define LRT_LATE             60000           /* ms that clocks may be apart */
 #define LRT_LOG2_E           6196328019ull   /* 32 bits of fraction */
 
 #define LRT_SPREAD_SAMPLES   64
@@ -35,6 +36,10 @@
 /* a difference of an eighth of an octave is none, however sure */
 
 #define LRT_TOLERANCE        (LRT_LOG_ONE / 8)
+
+/* times above 2^62 us are not told apart: lrt_exp2() ends below 63 octaves */
+
+#define LRT_LOG_MAX          (62 * LRT_LOG_ONE)
 
 
 static uint32_t lrt_estimate_us(uint64_t us);
@@ -179,6 +184,8 @@ lrt_estimate_judge(uint64_t word, uint32_t typical, uint64_t spread)
 uint64_t
 lrt_estimate_time(uint32_t log)
 {
+    log = (log < LRT_LOG_MAX) ? log : LRT_LOG_MAX;
+
     return log ? lrt_exp2((uint64_t) log << (32 - LRT_LOG_SHIFT)) : 0;
 }
 
@@ -211,6 +218,10 @@ lrt_estimate_gain(uint32_t count, uint32_t idle)
     if (gain < LRT_GAIN_MIN) {
         gain = LRT_GAIN_MIN;
     }
+
+    /* another worker, whose clock was read later, may have been faster */
+
+    idle = (idle > UINT32_MAX - LRT_LATE) ? 0 : idle;
 
     faded = idle * (LRT_LOG2_E / LRT_MEMORY);
 

@@ -16,6 +16,11 @@
 #define LRT_LEAST_TIME_MAX     ((uint64_t) 1 << 28)      /* us */
 #define LRT_LEAST_TIME_QUEUE   0xfffff
 
+/* shares: one of the longest time is 1; a million of the largest fit 64 bits */
+
+#define LRT_SHARE_SHIFT        28
+#define LRT_SHARE_MAX          ((uint64_t) 1 << 43)
+
 /* when a server that is slow and gets no requests is tried again, ms */
 
 #define LRT_TRIAL_MIN          1000
@@ -101,10 +106,10 @@ lrt_least_time_share(const lrt_score_t *score)
 {
     uint64_t  share;
 
-    share = ((uint64_t) score->params->weight << LRT_LEAST_TIME_SHIFT)
+    share = ((uint64_t) score->params->weight << LRT_SHARE_SHIFT)
             / lrt_least_time_expected(score);
 
-    return share ? share : 1;
+    return (share < LRT_SHARE_MAX) ? share : LRT_SHARE_MAX;
 }
 
 

@@ -39,7 +39,7 @@ lrt_reason_explain(const lrt_view_t *view, unsigned point,
         if (view->client->len == 0) {
             reason->why = LRT_WHY_NO_CLIENT;
 
-        } else {
+        } else if (view->owned) {
             reason->why = (lrt_iphash_home(view) == reason->chosen.slot)
                           ? LRT_WHY_OWNER : LRT_WHY_SPILL;
         }
@@ -84,7 +84,11 @@ lrt_reason_candidate(const lrt_view_t *view, uint32_t slot, lrt_candidate_t *c)
     c->weight = entry->params.weight;
     c->inflight = (inflight > 0) ? (uint32_t) inflight : 0;
     c->estimate = lrt_least_time_known(&score);
-    c->key = lrt_load(&view->table->key[view->tier][slot]);
+
+    /* another method may have left ranks behind */
+
+    c->key = lrt_method(view->policy->method)->key
+             ? lrt_load(&view->table->key[view->tier][slot]) : LRT_KEY_NEVER;
 }
 
 

@@ -18,6 +18,8 @@ static ngx_int_t ngx_http_lrt_ask_client(ngx_http_request_t *r,
     ngx_http_lrt_srv_conf_t *lscf, lrt_client_t *client);
 static void ngx_http_lrt_ask_owned(ngx_http_lrt_srv_conf_t *lscf,
     lrt_ask_t *ask);
+static lrt_owned_t *ngx_http_lrt_zeroed(size_t n);
+static void ngx_http_lrt_free_zeroed(void *data);
 
 
 ngx_int_t
@@ -113,8 +115,6 @@ ngx_http_lrt_ask_client(ngx_http_request_t *r, ngx_http_lrt_srv_conf_t *lscf,
 }
 
 
-/* zeroed pages of the system: what is not used costs nothing */
-
 static void
 ngx_http_lrt_ask_owned(ngx_http_lrt_srv_conf_t *lscf, lrt_ask_t *ask)
 {
@@ -130,10 +130,39 @@ ngx_http_lrt_ask_owned(ngx_http_lrt_srv_conf_t *lscf, lrt_ask_t *ask)
             n *= 2;
         }
 
-        lscf->owned = ngx_pcalloc(ngx_cycle->pool, n * sizeof(lrt_owned_t));
+        lscf->owned = ngx_http_lrt_zeroed(n);
         lscf->owned_mask = (uint32_t) n - 1;
     }
 
     ask->owned = lscf->owned;
     ask->owned_mask = lscf->owned_mask;
+}
+
+
+/*
+ * Of a large block calloc() gives zeroed pages of the system, and what is not
+ * used of them costs nothing; a pool would write to all of it.
+ */
+
+static lrt_owned_t *
+ngx_http_lrt_zeroed(size_t n)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(ngx_cycle->pool, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    cln->data = calloc(n, sizeof(lrt_owned_t));
+    cln->handler = ngx_http_lrt_free_zeroed;
+
+    return cln->data;
+}
+
+
+static void
+ngx_http_lrt_free_zeroed(void *data)
+{
+    free(data);
 }

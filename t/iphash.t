@@ -14,7 +14,7 @@ use LRT::Hooks;
 my $t = LRT->new(name => 'iphash', need => [qw(module proxy)]);
 
 my @names = qw(a b c d);
-$t->backend($_) for @names;
+$t->backend($_) for @names, 'new';
 
 my $servers = join ' ', map { "server %%ADDRESS_$_%% max_fails=0;" } @names;
 
@@ -35,13 +35,23 @@ my $http = qq{
 $t->conf(workers => 2, http => $http);
 $t->start;
 
-my @clients = map { "client$_" } 1 .. 60;
+my @clients = map { "client$_" } 1 .. 400;
 
 
 # who answers each client
 
 sub homes ($group = 'keyed') {
-    return { map { $_ => $t->get("/$group?k=$_")->name } @clients };
+    my %home;
+
+    $t->run(
+        count       => scalar @clients,
+        concurrency => 8,
+        keepalive   => 1,
+        uri         => sub ($i) { "/$group?k=$clients[$i]" },
+        on_response => sub ($r, $i) { $home{ $clients[$i] } = $r->name },
+    );
+
+    return \%home;
 }
 
 sub moved ($from, $to) {
@@ -55,14 +65,22 @@ my $home = homes();
 
 is_deeply(homes(), $home, 'clients stay with their servers');
 
+# a hundred each are fair; chance takes nine of them, or gives them, and seven
+# times that is next to impossible
+
 my %share;
 $share{$_}++ for values %$home;
-is(scalar keys %share, 4, 'all servers have clients');
+is((grep { $_ > 40 && $_ < 160 } values %share), 4,
+   'all servers have their share of them') or diag(explain(\%share));
 
-# after a reload as well
+# after a reload as well, or when nginx was gone
 
 $t->reload;
 is_deeply(homes(), $home, 'after a reload they are where they were');
+
+$t->stop;
+$t->start;
+is_deeply(homes(), $home, 'and after a restart');
 
 # one server goes with the configuration: only its clients move
 
@@ -79,6 +97,25 @@ is_deeply([sort @moved], [sort grep { $home->{$_} eq 'b' } @clients],
 $t->conf(workers => 2, http => $http);
 $t->reload;
 is_deeply(homes(), $home, 'and they come back with it');
+
+# one server more: it gets a fifth of them, nobody moves between the others
+
+(my $with = $http) =~
+    s/keyed \{[^}]*\K(?=\})/server %%ADDRESS_new%% max_fails=0;/;
+$t->conf(workers => 2, http => $with);
+$t->reload;
+
+$now = homes();
+@moved = moved($home, $now);
+
+is_deeply([grep { $now->{$_} ne 'new' } @moved], [],
+          'clients move to an added server only');
+ok(@moved > 24 && @moved < 136, 'about a fifth of them does')
+    or diag(scalar @moved);
+
+$t->conf(workers => 2, http => $http);
+$t->reload;
+is_deeply(homes(), $home, 'and they go back when it is gone');
 
 # a dead server is passed over for its own clients, and gets them back
 
@@ -135,6 +172,39 @@ ok(!(grep { $_ > 5 } values %held),
    'no server has more than 1.5 of its share of 12, rounded up')
     or diag(explain(\%held));
 $_->close for @held;
+
+# what is above that has one place as well, as long as the load is the same:
+# of 14 requests six are allowed on the client's server, and of two more
+
+SKIP: {
+    my $group = LRT::Hooks->group($t, 'bounded') or skip 'no test hooks', 3;
+
+    $group->settles;
+    my $own = $t->get('/bounded?k=one')->name;
+    $group->settles;
+
+    my %got;
+    @held = ();
+
+    for my $count (1 .. 14) {
+        push @held, $t->begin('/bounded?k=one&hang=1');
+        $t->wait_for(sub { $group->inflight == $count });
+    }
+
+    ok($t->wait_for(sub { $t->backend($own)->stats->{active} == 6 }),
+       'a server has all it may have');
+
+    for (1 .. 10) {
+        $got{ $t->get('/bounded?k=one')->name }++;
+        $t->wait_for(sub { $group->inflight == 14 });
+    }
+
+    is(scalar keys %got, 1, 'requests above that go to one other server')
+        or diag(explain(\%got));
+    ok(!$got{$own}, 'which is not their own');
+
+    $_->close for @held;
+}
 
 # servers that are changed at run time
 

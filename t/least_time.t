@@ -20,8 +20,33 @@ $t->backend($_) for @names;
 
 my $servers = join ' ', map { "server %%ADDRESS_$_%% max_fails=0;" } @names;
 
+# what is a sample: a request, whether it is one for "header", for "last_byte"
+
+my @samples = (
+    ['an answer',                         '/GROUP',                1, 1],
+    ['an answer to HEAD',                 'HEAD /GROUP',           1, 1],
+    ['an answer with a status 404',       '/GROUP?status=404',     1, 1],
+    ['a status 500',                      '/GROUP?status=500',     0, 0],
+    ['a status 503',                      '/GROUP?status=503',     0, 0],
+    ['a status 429',                      '/GROUP?status=429',     0, 0],
+    ['a broken header', '/GROUP?raw=HTTP/1.1%20200%20OK%0Aa%00b:c%0A%0A', 0, 0],
+    ['a connection that is closed',       '/GROUP?close=1',        0, 0],
+    ['no answer in time',                 '/impatient/GROUP?hang=1', 0, 0],
+    ['a body that is cut',                '/GROUP?size=99&cut=9',  1, 0],
+    ['an answer that is not buffered',    '/unbuffered/GROUP',     1, 0],
+    ['one that is replaced',  '/intercepted/GROUP?status=404',     1, 0],
+);
+
+my $sampled = join "\n", map {
+    my $method = $_;
+    map { "upstream ${method}_$_ { least_time $method;"
+          . ' server %%ADDRESS_a%% max_fails=0; }' } 0 .. @samples;
+} qw(header last_byte);
+
 $t->conf(workers => 2, http => qq{
     proxy_next_upstream off;
+
+    $sampled
 
     upstream last { least_time last_byte; $servers }
     upstream header { least_time header; $servers }
@@ -37,6 +62,20 @@ $t->conf(workers => 2, http => qq{
         add_header X-Choice \$lrt_choice always;
         add_header X-Estimate \$lrt_estimate always;
         add_header X-Inflight \$lrt_inflight always;
+        location ~ ^/impatient/(?<group>\\w+) {
+            proxy_read_timeout 200ms;
+            proxy_pass http://\$group;
+        }
+        location ~ ^/unbuffered/(?<group>\\w+) {
+            proxy_buffering off;
+            proxy_pass http://\$group;
+        }
+        location ~ ^/intercepted/(?<group>\\w+) {
+            proxy_intercept_errors on;
+            error_page 404 /replaced;
+            proxy_pass http://\$group;
+        }
+        location = /replaced { return 200; }
         location ~ ^/(?<group>\\w+) { proxy_pass http://\$group; }
     }
 } . LRT::Hooks::server($t));
@@ -49,18 +88,29 @@ sub teach ($uri) {
     $t->run(count => 16, uri => $uri, concurrency => 8);
 }
 
+# what is known of a server when all requests have ended
+
+sub known ($name) {
+    LRT::Hooks->group($t, $name)->settles;
+    return $t->get("/$name")->header('X-Estimate');
+}
+
+
+# Whether a request, "/uri" or "METHOD /uri" with the group in it, tells
+# something about its server.
+
+sub is_sample ($name, $request) {
+    my ($uri, $method) = reverse split ' ', $request =~ s/GROUP/$name/r;
+
+    $t->request($method // 'GET', $uri);
+    return known($name) eq '-' ? 0 : 1;
+}
+
+
 # the share of requests, one after another, that a server gets
 
 sub share ($uri, $of, $count = 20) {
     return ($t->many($count, $uri)->{$of} // 0) / $count;
-}
-
-
-# a server that has a request to work on
-
-sub active () {
-    my ($name) = grep { $t->backend($_)->stats->{active} } @names;
-    return $name;
 }
 
 
@@ -89,17 +139,34 @@ ok(($before->{500} // $before->{a} // 0) <= 30,
     or diag(explain($before));
 $t->backend('a')->set;
 
-# what the client broke off is no sample
+# what is a sample, and what is none
 
 SKIP: {
-    my $group = LRT::Hooks->group($t, 'aborts') or skip 'no test hooks', 1;
+    LRT::Hooks->group($t, 'aborts') or skip 'no test hooks', 5 + 2 * @samples;
 
     for (1 .. 4) {
         $t->begin('/aborts?hang=1')->close;
     }
 
-    $t->wait_for(sub { $group->settles });
-    is($t->get('/aborts')->header('X-Estimate'), '-', 'aborted requests are not counted');
+    is(known('aborts'), '-', 'aborted requests are not counted');
+
+    for my $i (0 .. $#samples) {
+        my ($what, $request, @expected) = @{ $samples[$i] };
+
+        for my $method (qw(header last_byte)) {
+            ok(is_sample("${method}_$i", $request) == shift @expected,
+               "$method: $what");
+        }
+    }
+
+    for my $method (qw(header last_byte)) {
+        my $name   = $method . '_' . @samples;
+        my $client = $t->begin("/unbuffered/$name?body_delay=1000&size=9");
+
+        is($client->receive_bytes(8), 'HTTP/1.1', "$method: a header came");
+        $client->reset;
+        is(known($name), '-', "$method: and the client left");
+    }
 }
 
 # a server that was slow is found to be well again within seconds
@@ -113,13 +180,21 @@ ok($t->wait_for(sub { share('/back', 'a') >= 0.3 }, 20),
 # requests that hang tell before they are answered
 
 teach('/late');
-ok($t->wait_for(sub { !active() }), 'the servers are idle');
-my $hang = $t->begin('/late?hang=1');
-my ($stuck) = $t->wait_for(sub { active() });
+my @hang = map { $t->begin('/late?a.hang=1&b.hang=1') } 1 .. 4;
+$t->wait_for(sub {
+    $t->backend('a')->stats->{active} + $t->backend('b')->stats->{active} >= 4
+});
+$_->close for @hang;
+$t->wait_for(sub { !grep { $t->backend($_)->stats->{active} } @names });
+@hang = $t->begin('/late?hang=1');
+my ($stuck) = $t->wait_for(sub {
+    my ($name) = grep { $t->backend($_)->stats->{active} } @names;
+    return $name;
+});
 my $other = $stuck eq 'a' ? 'b' : 'a';
 ok($t->wait_for(sub { share("/late", $other) > 0.9 }),
    'a server with an overdue request is avoided');
-$hang->close;
+$_->close for @hang;
 
 # limits and backups as in all methods
 

@@ -36,6 +36,7 @@ static void test_even(void);
 static void test_small_memory(void);
 static void test_bits(void);
 static void test_no_client(void);
+static void test_no_memory(void);
 static void test_balance(void);
 static void test_same_elsewhere(void);
 static void test_ten_thousand(void);
@@ -62,6 +63,7 @@ main(void)
     run(test_small_memory);
     run(test_bits);
     run(test_no_client);
+    run(test_no_memory);
     run(test_balance);
     run(test_same_elsewhere);
     run(test_ten_thousand);
@@ -360,6 +362,42 @@ test_no_client(void)
         if (!check(ask(g, g->client[0], 0) == i % 10 + 1, "turn %u", i)) {
             break;
         }
+    }
+
+    ok(1, "servers take turns");
+
+    discard(g);
+}
+
+
+/* a worker that gets no memory for owners still finds servers, and tells */
+
+static void
+test_no_memory(void)
+{
+    group_t    *g;
+    uint32_t    i;
+    lrt_ask_t   a;
+    lrt_pick_t  pick;
+
+    g = group(64, 10, 1);
+
+    memset(&a, 0, sizeof(lrt_ask_t));
+
+    a.client.data = g->client[0];
+    a.client.len = 4;
+    a.client.bits = 32;
+    a.owned_mask = OWNED - 1;
+    a.explain = 1;
+
+    for (i = 0; i < 20; i++) {
+        if (!check(lrt_select(&g->fx.table, &g->fx.owner, &a, &pick) == LRT_OK
+                   && pick.reason.why == LRT_WHY_TURN, "turn %u", i))
+        {
+            break;
+        }
+
+        fx_end(&g->fx, &pick, LRT_ENDED_WELL);
     }
 
     ok(1, "servers take turns");

@@ -1,0 +1,386 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "tap.h"
+#include "timed.h"
+
+
+static void test_trial_wait(void);
+static void test_trial(void);
+static void test_trial_fails(void);
+static void test_trial_new(void);
+static void test_lag(void);
+static void test_lag_ignored(void);
+static void test_lag_limits(void);
+
+
+int
+main(void)
+{
+    tap_begin();
+
+    run(test_trial_wait);
+    run(test_trial);
+    run(test_trial_fails);
+    run(test_trial_new);
+    run(test_lag);
+    run(test_lag_ignored);
+    run(test_lag_limits);
+
+    return tap_end();
+}
+
+
+/* as long as the server takes to answer, 1 to 10 s */
+
+static void
+test_trial_wait(void)
+{
+    uint32_t             i;
+    uint64_t             now;
+    lrt_hot_t            hot;
+    lrt_score_t          s;
+    lrt_params_t         p;
+    lrt_policy_t         pol;
+    const lrt_method_t  *method;
+
+    static const struct {
+        uint64_t         us;
+        uint32_t         wait;               /* ms */
+    } known[] = {
+        { 1 << 10, 1000 }, { 1 << 20, 1000 }, { 1 << 22, 3145 },
+        { 1 << 23, 6291 }, { 1 << 24, 10000 }, { 1 << 30, 10000 }
+    };
+
+    method = lrt_method(LT);
+    now = 5000000;
+    p = fx_params(1);
+
+    memset(&pol, 0, sizeof(lrt_policy_t));
+    memset(&hot, 0, sizeof(lrt_hot_t));
+    memset(&s, 0, sizeof(lrt_score_t));
+
+    s.policy = &pol;
+    s.hot = &hot;
+    s.params = &p;
+    s.typical = 13 * LRT_LOG_ONE;
+
+    for (i = 0; i < 100; i++) {
+        s.spread = lrt_spread_add(s.spread, LRT_LOG_ONE);
+    }
+
+    for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+
+        hot.trial = lrt_trial(now, 0);
+        hot.estimate = lrt_estimate_add(0, known[i].us, now);
+        hot.inflight = 0;
+
+        s.now = now + 1;
+
+        is_u64(method->due(&s), now + known[i].wait,
+               "%u ms of idling after answers of %llu ms", known[i].wait,
+               (unsigned long long) known[i].us / 1000);
+
+        s.now = now + known[i].wait - 1;
+
+        check(method->key(&s) > 0, "%u ms: not before", known[i].wait);
+
+        s.now++;
+        is_u64(method->key(&s), 0, "then it is before all others");
+        is_u64(method->due(&s), UINT64_MAX, "and nothing is to come");
+
+        hot.inflight = 1;
+        check(method->key(&s) > 0, "not while it has a request");
+        is_u64(method->due(&s), UINT64_MAX, "nor with a request there");
+    }
+
+    /* a sample that came late is as good as a pick */
+
+    hot.inflight = 0;
+    hot.trial = lrt_trial(now, 0);
+    hot.estimate = lrt_estimate_add(0, 1 << 10, now + 700);
+    s.now = now + 1000;
+
+    is_u64(method->due(&s), now + 1700, "idle since its last answer");
+
+    /* others have to answer in the meantime */
+
+    hot.trial = lrt_trial(now, 85);
+    s.now = now + 60000;
+    ok(method->key(&s) > 0, "15 samples of others: no trial");
+    is_u64(method->due(&s), s.now + 1000, "it is looked at again later");
+
+    hot.trial = lrt_trial(now, 84);
+    is_u64(method->key(&s), 0, "16 samples: a trial");
+
+    s.typical = 0;
+    ok(method->key(&s) > 0, "in a group that knows nothing there is none");
+}
+
+
+/* a slow server gets one request when it is due, and one only */
+
+static void
+test_trial(void)
+{
+    fx_t        fx;
+    uint32_t    i;
+    lrt_pick_t  trial, pick;
+
+    lt_open(&fx, 2, 1, 0);
+
+    lt_answer(&fx, 1, 200 * LT_MS, 32);
+    lt_answer(&fx, 0, 10 * LT_MS, 32);
+
+    for (i = 0; i < 999; i++) {
+        fx.now++;
+        lt_answer(&fx, 0, 10 * LT_MS, 1);
+
+        if (!check(lt_next(&fx) == 0, "%u ms: not the slow one", i + 1)) {
+            return;
+        }
+    }
+
+    fx.now++;
+    (void) fx_pick(&fx, &trial);
+    is_u64(trial.slot, 1, "after a second it is the slow one's turn");
+    is_u64(trial.reason.chosen.key, 0, "as a trial");
+
+    /* nobody follows */
+
+    for (i = 0; i < 2000; i++) {
+        fx.now += 10;
+        lt_answer(&fx, 0, 10 * LT_MS, 1);
+
+        if (!check(lt_next(&fx) == 0, "%u ms into the trial", 10 * i)) {
+            return;
+        }
+    }
+
+    ok(1, "as long as that is not answered there is no other");
+
+    lt_finish(&fx, &trial, 200 * LT_MS);
+    is_u64(lt_next(&fx), 0, "when it is answered, slowly, neither");
+
+    /* one that was fast half counts, so the server gets its requests soon */
+
+    for (i = 0; i < 3; i++) {
+        fx.now += 1001;
+        lt_answer(&fx, 0, 10 * LT_MS, 32);
+        (void) fx_pick(&fx, &pick);
+
+        if (!check(pick.slot == 1, "trial %u", i)) {
+            return;
+        }
+
+        lt_finish(&fx, &pick, 10 * LT_MS);
+    }
+
+    ok(lt_expected(&fx, 1) < 2 * lt_expected(&fx, 0),
+       "three fast answers: %llu us of the other's %llu us are expected",
+       (unsigned long long) lt_expected(&fx, 1),
+       (unsigned long long) lt_expected(&fx, 0));
+
+    ok(fx_quiet(&fx) == NULL, "valid");
+
+    fx_close(&fx);
+}
+
+
+/* a trial that fails is no sample, and the next one waits as long */
+
+static void
+test_trial_fails(void)
+{
+    fx_t        fx;
+    uint32_t    i, trials;
+    uint64_t    before;
+    lrt_pick_t  pick;
+
+    lt_open(&fx, 2, 1, 0);
+
+    lt_answer(&fx, 1, 200 * LT_MS, 32);
+    lt_answer(&fx, 0, 10 * LT_MS, 32);
+
+    before = fx.table.hot[1].estimate;
+    trials = 0;
+
+    for (i = 0; i < 1000; i++) {
+        fx.now += 10;
+        (void) fx_pick(&fx, &pick);
+
+        if (pick.slot == 0) {
+            lt_finish(&fx, &pick, 10 * LT_MS);
+            continue;
+        }
+
+        trials++;
+        (void) fx_end(&fx, &pick, LRT_ENDED_FAILED);
+    }
+
+    ok(trials >= 9 && trials <= 10, "%u trials in ten seconds", trials);
+    is_u64(fx.table.hot[1].estimate, before, "nothing was learned from them");
+
+    fx_close(&fx);
+}
+
+
+/* a server that is new is tried as soon as enough is known of the others */
+
+static void
+test_trial_new(void)
+{
+    fx_t          fx;
+    uint64_t      ident;
+    lrt_pick_t    pick;
+    lrt_params_t  p;
+
+    lt_open(&fx, 2, 1, 0);
+
+    lt_answer(&fx, 0, 10 * LT_MS, 32);
+    lt_answer(&fx, 1, 10 * LT_MS, 32);
+
+    p = fx_params(1);
+    ident = fx_add(&fx, 1000, &p);
+    lrt_rank_refresh(&fx.table, fx.now);
+
+    (void) fx_pick(&fx, &pick);
+    is_u64(pick.ident, ident, "the next request goes to the new server");
+    is_u64(pick.reason.chosen.key, 0, "as a trial");
+
+    (void) fx_pick(&fx, &pick);
+    ok(pick.ident != ident, "and the next one to another");
+
+    fx_close(&fx);
+}
+
+
+/* "inflight": what is not answered raises what is expected, for a while */
+
+static void
+test_lag(void)
+{
+    fx_t      fx;
+    uint32_t  i;
+    uint64_t  time;
+
+    lt_open(&fx, 3, 1, 1);
+
+    for (i = 0; i < 3; i++) {
+        lt_answer(&fx, i, 10 * LT_MS, LT_SURE);
+    }
+
+    time = lt_expected(&fx, 0);
+    lrt_least_time_lag(&fx.table, 0, 0, 15 * LT_MS, fx.now);
+    is_u64(lt_expected(&fx, 0), time,
+           "a request that is a little late is none");
+
+    lrt_least_time_lag(&fx.table, 0, 0, 900 * LT_MS, fx.now);
+    is_u64(lt_expected(&fx, 0), 900 * LT_MS,
+           "a second is not what was expected");
+
+    lrt_least_time_lag(&fx.table, 0, 0, 400 * LT_MS, fx.now);
+    is_u64(lt_expected(&fx, 0), 900 * LT_MS, "a younger one changes nothing");
+
+    lrt_least_time_lag(&fx.table, 0, 1, 950 * LT_MS, fx.now);
+    is_u64(lt_expected(&fx, 0), 950 * LT_MS,
+           "one with a header counts as well");
+
+    for (i = 0; i < 30; i++) {
+        if (!check(lt_next(&fx) != 0, "request %u goes elsewhere", i)) {
+            return;
+        }
+    }
+
+    fx.now += 299;
+    is_u64(lt_expected(&fx, 0), 950 * LT_MS, "it holds for 299 ms");
+
+    lrt_least_time_lag(&fx.table, 1, 0, 500 * LT_MS, fx.now);
+
+    fx.now++;
+    is_u64(lt_expected(&fx, 0), time, "not for 300");
+    is_u64(lt_expected(&fx, 1), 500 * LT_MS, "that of another server does");
+
+    lrt_least_time_lag(&fx.table, 0, 0, 400 * LT_MS, fx.now);
+    is_u64(lt_expected(&fx, 0), 400 * LT_MS,
+           "when it is over a younger one counts");
+
+    /* what is known to be slow does not become better */
+
+    lt_answer(&fx, 2, 60000 * LT_MS, LT_SURE);
+    time = lt_expected(&fx, 2);
+    lrt_store(&fx.table.hot[2].lag, lrt_lag(fx.now, 1));
+    is_u64(lt_expected(&fx, 2), time, "it never lowers what is expected");
+
+    fx_close(&fx);
+}
+
+
+static void
+test_lag_ignored(void)
+{
+    fx_t      fx;
+    uint64_t  time;
+
+    lt_open(&fx, 2, 1, 1);
+    lrt_least_time_lag(&fx.table, 0, 0, 900 * LT_MS, fx.now);
+    is_u64(fx.table.hot[0].lag, 0, "nothing is known of the group: no word");
+    fx_close(&fx);
+
+    lt_open(&fx, 2, 1, 0);
+    lt_answer(&fx, 0, 10 * LT_MS, LT_SURE);
+    time = lt_expected(&fx, 0);
+
+    lrt_least_time_lag(&fx.table, 0, 0, 900 * LT_MS, fx.now);
+    is_u64(fx.table.hot[0].lag, 0, "without \"inflight\": no word");
+
+    fx.table.hot[0].lag = lrt_lag(fx.now, 900);
+    is_u64(lt_expected(&fx, 0), time, "and one that is there does not count");
+    fx_close(&fx);
+
+    lt_open(&fx, 2, 0, 1);
+    lt_answer(&fx, 0, 10 * LT_MS, LT_SURE);
+    lrt_least_time_lag(&fx.table, 0, 1, 900 * LT_MS, fx.now);
+    is_u64(fx.table.hot[0].lag, 0,
+           "\"header\": a request whose header came is not late");
+
+    lrt_least_time_lag(&fx.table, 0, 0, 900 * LT_MS, fx.now);
+    is_u64(lt_expected(&fx, 0), 900 * LT_MS,
+           "one whose header did not come is");
+    fx_close(&fx);
+}
+
+
+static void
+test_lag_limits(void)
+{
+    fx_t      fx;
+    uint32_t  i;
+
+    /* no two answers are alike: nothing is so late that it says something */
+
+    lt_open(&fx, 2, 1, 1);
+
+    for (i = 0; i < 200; i++) {
+        fx.now += 3600 * 1000;
+        lt_answer(&fx, 0, (i & 1) ? UINT64_MAX : 0, 1);
+    }
+
+    lrt_least_time_lag(&fx.table, 0, 0, (uint64_t) 1 << 40, fx.now);
+    is_u64(fx.table.hot[0].lag, 0,
+           "answers of 2 us and of 18 minutes in turn");
+    fx_close(&fx);
+
+    lt_open(&fx, 2, 1, 1);
+    lt_answer(&fx, 0, 10 * LT_MS, LT_SURE);
+    lt_answer(&fx, 1, 10 * LT_MS, LT_SURE);
+
+    lrt_least_time_lag(&fx.table, 0, 0, (uint64_t) 1 << 40, fx.now);
+    ok(lt_expected(&fx, 0) > 60000 * LT_MS && lt_expected(&fx, 0) <= 1 << 28,
+       "a request that is days old");
+    is_u64(lt_next(&fx), 1, "the other server is better");
+    fx_close(&fx);
+}
