@@ -25,6 +25,7 @@ typedef struct {
 } lrt_draft_t;
 
 
+static void lrt_draft_leaving(lrt_table_t *t, const lrt_change_t *c);
 static void lrt_draft_begin(lrt_draft_t *d, lrt_table_t *t,
     uint64_t generation);
 static lrt_rc_t lrt_draft_apply(lrt_draft_t *d, lrt_change_t *c);
@@ -87,6 +88,10 @@ lrt_change_commit(lrt_table_t *t, lrt_change_set_t *set, uint64_t now)
 
     lrt_draft_build(&d);
 
+    for (i = 0; i < set->n; i++) {
+        lrt_draft_leaving(t, &set->change[i]);
+    }
+
     /* a removal must be remembered before it can be seen */
 
     for (i = 0; i < set->n && !set->from_conf; i++) {
@@ -117,6 +122,53 @@ lrt_change_commit(lrt_table_t *t, lrt_change_set_t *set, uint64_t now)
     lrt_point(LRT_POINT_COMMIT_DONE);
 
     return LRT_OK;
+}
+
+
+unsigned
+lrt_change_leaves(lrt_table_t *t, uint32_t *slot, uint64_t now,
+    lrt_change_t *c)
+{
+    unsigned             waiting;
+    uint64_t             leaving;
+    const lrt_entry_t   *entry;
+
+    entry = lrt_table_entries(t, lrt_table_generation(t));
+    waiting = 0;
+
+    for ( /* void */ ; *slot < t->capacity; (*slot)++) {
+
+        leaving = t->detail[*slot].leaving;
+
+        if (leaving == 0
+            || entry[*slot].ident == 0
+            || !entry[*slot].params.drain)
+        {
+            continue;
+        }
+
+        if (now < lrt_leaving_when(leaving)
+            && !lrt_ledger_idle(t, *slot))
+        {
+            waiting = 1;
+            continue;
+        }
+
+        memset(c, 0, sizeof(lrt_change_t));
+
+        c->type = LRT_REMOVE;
+        c->ident = entry[*slot].ident;
+        c->slot = *slot;
+        c->leaving = leaving;
+
+        return 1;
+    }
+
+    if (!waiting) {
+        lrt_store(&t->head->leaving, 0);
+    }
+
+    return 0;
 }
 
 
@@ -208,6 +260,7 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
     d.side->policy = side->policy;
     d.side->changed = d.generation;
     dst->head->epoch = src->head->epoch;
+    dst->head->leaving = src->head->leaving;
     dst->head->next_ident = src->head->next_ident;
     dst->head->merged = src->head->merged;
     dst->head->conf_policy = src->head->conf_policy;
@@ -270,6 +323,27 @@ lrt_gone_drop(lrt_table_t *t, lrt_gone_t *gone)
     *gone = t->gone[last];
 
     lrt_store(&t->head->ngone, last);
+}
+
+
+/* before it can be seen, as it is lost if the writer dies in between */
+
+static void
+lrt_draft_leaving(lrt_table_t *t, const lrt_change_t *c)
+{
+    if (c->type == LRT_REMOVE
+        || (c->type == LRT_MODIFY && (c->fields & LRT_F_DRAIN)))
+    {
+        t->detail[c->slot].leaving = c->leaving;
+
+        if (c->leaving) {
+            lrt_store(&t->head->leaving, 1);
+        }
+
+        if (c->type == LRT_REMOVE && lrt_leaving_cut(c->leaving)) {
+            (void) lrt_add(&t->head->cuts, 1);
+        }
+    }
 }
 
 

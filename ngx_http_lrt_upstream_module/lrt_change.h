@@ -38,6 +38,7 @@ typedef struct {
     lrt_policy_t         policy;         /* of SET_POLICY */
 
     lrt_server_t         server;         /* of ADD; MODIFY: its params */
+    uint64_t             leaving;        /* of REMOVE, MODIFY of "drain" */
 
     /* what the configuration says of the server, if it is the source */
 
@@ -67,6 +68,23 @@ typedef struct {
 
 lrt_rc_t lrt_change_commit(lrt_table_t *t, lrt_change_set_t *set,
     uint64_t now);
+
+/*
+ * A server that drains may be due to leave: when it is idle, or at a time, ms,
+ * at the latest.  Those who are then still busy with it are cut off if "cut".
+ */
+
+#define lrt_leaving(when, cut)   ((uint64_t) (when) << 1 | (cut))
+#define lrt_leaving_when(word)   ((word) >> 1)
+#define lrt_leaving_cut(word)    ((word) & 1)
+
+/*
+ * The next server that has to leave, from *slot on, or LRT_NONE, as a change
+ * that does it.  The writers' lock is held.
+ */
+
+unsigned lrt_change_leaves(lrt_table_t *t, uint32_t *slot, uint64_t now,
+    lrt_change_t *c);
 
 /* slots that a commit could give to new servers now */
 

@@ -79,6 +79,7 @@ typedef struct {
     uint16_t             route_len;
     uint64_t             born;           /* generation */
     uint64_t             in_conf;        /* the configuration lists it */
+    uint64_t             leaving;        /* see lrt_change.h; 0: it stays */
     lrt_params_t         conf;           /* what it said when last applied */
     char                 data[LRT_DATA_LEN];
     lrt_stats_t          stats;
@@ -143,6 +144,8 @@ typedef struct {
     uint64_t             ngone;
     uint64_t             audited;        /* ms */
     uint64_t             refreshed;      /* ms; see lrt_rank.h */
+    uint64_t             leaving;        /* some server is */
+    uint64_t             cuts;           /* times that requests were cut off */
     uint64_t             hook;           /* kill point of a test build */
     lrt_side_t           side[2];
 

@@ -97,6 +97,7 @@ typedef struct {
     ngx_http_lrt_session_t          *sessions;   /* by slot */
     lrt_owned_t                     *owned;      /* see lrt_view_t */
     uint32_t                         owned_mask;
+    uint64_t                         cuts;       /* seen by this process */
 } ngx_http_lrt_srv_conf_t;
 
 
@@ -114,6 +115,10 @@ char *ngx_http_lrt_set_handler(ngx_conf_t *cf, ngx_http_lrt_loc_conf_t *llcf,
 
 ngx_int_t ngx_http_lrt_policy(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_lrt_srv_conf_t *lscf);
+ngx_int_t ngx_http_lrt_policy_read(lrt_policy_t *policy, ngx_str_t *value,
+    ngx_uint_t n, ngx_str_t **wrong, ngx_str_t *key);
+u_char *ngx_http_lrt_policy_text(u_char *p, u_char *last,
+    const lrt_policy_t *policy);
 
 /* ngx_http_lrt_group.c: an upstream block becomes a group */
 
@@ -142,6 +147,7 @@ ngx_uint_t ngx_http_lrt_master_lock(ngx_slab_pool_t *shpool);
 
 ngx_int_t ngx_http_lrt_init_module(ngx_cycle_t *cycle);
 void ngx_http_lrt_merge_pending(ngx_http_lrt_main_conf_t *lmcf);
+void ngx_http_lrt_leave_pending(ngx_http_lrt_main_conf_t *lmcf, uint64_t now);
 
 /* ngx_http_lrt_worker.c: this process among the others */
 
@@ -155,6 +161,10 @@ void ngx_http_lrt_take_over(ngx_cycle_t *cycle,
 
 ngx_int_t ngx_http_lrt_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
+
+/* ends attempts with servers that had to leave */
+
+void ngx_http_lrt_cut_off(ngx_http_lrt_main_conf_t *lmcf, uint64_t now);
 
 void ngx_http_lrt_publish_lag(ngx_http_lrt_main_conf_t *lmcf, uint64_t now);
 

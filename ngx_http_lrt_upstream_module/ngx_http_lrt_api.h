@@ -43,6 +43,7 @@ typedef struct {
     ngx_str_t                        address;
     ngx_str_t                        route;
     ngx_str_t                        service;
+    ngx_str_t                        method;     /* of the group */
     uint64_t                         id;
     uint32_t                         given;      /* NGX_HTTP_LRT_GIVEN_... */
 } ngx_http_lrt_spec_t;
@@ -97,6 +98,9 @@ struct ngx_http_lrt_api_s {
     lrt_detail_t                     detail;
     lrt_hot_t                        hot;
 
+    const char                      *list_key;
+    uint64_t                         index;      /* that the client has */
+
     /* servers of all groups */
 
     ngx_array_t                      groups;
@@ -114,7 +118,11 @@ struct ngx_http_lrt_api_s {
     ngx_array_t                      specs;      /* ngx_http_lrt_spec_t */
     lrt_change_t                    *changes;
     ngx_uint_t                       dry;
+    ngx_uint_t                       method;     /* the body is of a group */
     uint64_t                         hidden;     /* ident, left out of lists */
+    ngx_uint_t                       drain;
+    uint64_t                         drain_time;     /* ms */
+    ngx_uint_t                       force;
 };
 
 
@@ -130,6 +138,10 @@ ngx_uint_t ngx_http_lrt_api_tired(uint64_t since);
 /* ngx_http_lrt_api_route.c: the first step */
 
 ngx_int_t ngx_http_lrt_api_route(ngx_http_lrt_api_t *api);
+
+/* the group that api->upstream names: NGX_DECLINED */
+
+ngx_int_t ngx_http_lrt_api_group(ngx_http_lrt_api_t *api);
 
 /* value of an argument of the query, decoded; NGX_DECLINED if it has none */
 
@@ -180,6 +192,12 @@ ngx_int_t ngx_http_lrt_api_upstreams(ngx_http_lrt_api_t *api);
 ngx_int_t ngx_http_lrt_api_upstream(ngx_http_lrt_api_t *api);
 ngx_int_t ngx_http_lrt_api_servers(ngx_http_lrt_api_t *api);
 ngx_int_t ngx_http_lrt_api_server(ngx_http_lrt_api_t *api);
+ngx_int_t ngx_http_lrt_api_one_upstream(ngx_http_lrt_api_t *api);
+ngx_int_t ngx_http_lrt_api_one_server(ngx_http_lrt_api_t *api,
+    const lrt_peer_t *peer);
+ngx_int_t ngx_http_lrt_api_write_servers(ngx_http_lrt_api_t *api);
+void ngx_http_lrt_api_method_text(ngx_http_lrt_api_t *api, const char *key,
+    const lrt_policy_t *policy);
 
 /* the configuration of one server, "detail" is its rest */
 
@@ -220,6 +238,17 @@ void ngx_http_lrt_api_log(ngx_http_lrt_api_t *api, const lrt_change_set_t *set,
     const char *fmt, ...);
 u_char *ngx_http_lrt_api_log_params(u_char *p, u_char *last,
     const lrt_params_t *from, const lrt_params_t *to, uint32_t fields);
+
+/* ngx_http_lrt_api_group.c: beyond NGINX Plus */
+
+ngx_int_t ngx_http_lrt_api_wait_idle(ngx_http_lrt_api_t *api);
+ngx_int_t ngx_http_lrt_api_wait_changed(ngx_http_lrt_api_t *api);
+ngx_int_t ngx_http_lrt_api_set_method(ngx_http_lrt_api_t *api);
+ngx_int_t ngx_http_lrt_api_policy(ngx_http_lrt_api_t *api, ngx_str_t *text,
+    lrt_policy_t *policy);
+ngx_int_t ngx_http_lrt_api_config(ngx_http_lrt_api_t *api);
+ngx_int_t ngx_http_lrt_api_ready(ngx_http_lrt_api_t *api);
+ngx_int_t ngx_http_lrt_api_reset_server(ngx_http_lrt_api_t *api);
 
 /* ngx_http_lrt_api_change.c */
 

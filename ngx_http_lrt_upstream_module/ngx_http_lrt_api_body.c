@@ -65,6 +65,15 @@ static const ngx_http_lrt_field_t  ngx_http_lrt_api_server_fields[] = {
 };
 
 
+static const ngx_http_lrt_field_t  ngx_http_lrt_api_group_fields[] = {
+
+    { "method", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(method), 0,
+      LRT_DATA_LEN, NULL, NULL },
+
+    { NULL, 0, 0, 0, 0, NULL, NULL }
+};
+
+
 static ngx_int_t ngx_http_lrt_api_read_more(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_piece(ngx_http_lrt_api_t *api,
     ngx_str_t *piece);
@@ -262,7 +271,9 @@ ngx_http_lrt_api_spec(ngx_http_lrt_api_t *api)
     text.len = api->object->last - api->object->pos;
 
     rc = ngx_http_lrt_json_read(api->request->pool, &text,
-                                ngx_http_lrt_api_server_fields, spec,
+                                api->method ? ngx_http_lrt_api_group_fields
+                                            : ngx_http_lrt_api_server_fields,
+                                spec,
                                 &spec->given, &api->fault);
 
     api->object->last = api->object->pos;

@@ -409,8 +409,25 @@ ngx_http_lrt_api_same(ngx_http_lrt_api_t *api, const ngx_http_lrt_spec_t *spec,
 ngx_int_t
 ngx_http_lrt_api_remove(ngx_http_lrt_api_t *api)
 {
+    ngx_str_t  value;
+
     api->step = ngx_http_lrt_api_remove_server;
     api->dry = ngx_http_lrt_api_dry(api);
+
+    api->force = (ngx_http_lrt_api_arg(api, "force", &value) == NGX_OK
+                  && !(value.len == 1 && value.data[0] == '0'));
+
+    if (ngx_http_lrt_api_arg(api, "drain", &value) == NGX_OK) {
+        api->drain = 1;
+
+        if (ngx_http_lrt_period(&value, &api->drain_time) != NGX_OK
+            || api->drain_time > LRT_MAX_TIME)
+        {
+            return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                      NGX_HTTP_BAD_REQUEST, "BadArgument",
+                                      "\"drain\" is not a time");
+        }
+    }
 
     return api->step(api);
 }
@@ -428,6 +445,7 @@ ngx_http_lrt_api_remove_server(ngx_http_lrt_api_t *api)
 static ngx_int_t
 ngx_http_lrt_api_remove_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
 {
+    uint64_t       now;
     ngx_int_t      rc;
     lrt_str_t      name;
     lrt_peer_t     peer;
@@ -446,10 +464,31 @@ ngx_http_lrt_api_remove_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
     c->ident = peer.entry.ident;
     c->slot = peer.slot;
 
+    now = ngx_http_lrt_now() / 1000;
+    c->leaving = api->force ? lrt_leaving(now, 1) : 0;
+
+    if (api->drain) {
+        c->type = LRT_MODIFY;
+        c->fields = LRT_F_DRAIN;
+        c->server.params.drain = 1;
+        c->leaving = lrt_leaving(now + api->drain_time, api->force);
+    }
+
     rc = ngx_http_lrt_api_commit(api, set);
 
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    if (api->drain) {
+        ngx_http_lrt_api_log(api, set, "server %uL drains for %uL ms, and is "
+                             "then removed%s", peer.entry.ident - 1,
+                             api->drain_time,
+                             api->force ? " by force" : "");
+
+        api->status = NGX_HTTP_ACCEPTED;
+
+        return ngx_http_lrt_api_servers(api);
     }
 
     /* of a server that is gone the slot is ours until the lock is free */
@@ -495,6 +534,8 @@ ngx_http_lrt_api_reset_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
     for (slot = 0; slot < t->capacity && !api->dry; slot++) {
         lrt_stats_reset(&t->detail[slot].stats);
     }
+
+    set->generation = lrt_table_generation(t);
 
     ngx_http_lrt_api_log(api, set, "statistics reset");
 

@@ -33,7 +33,6 @@ static ngx_int_t ngx_http_lrt_api_write_names(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_write_upstream(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_write_peers(ngx_http_lrt_api_t *api,
     const ngx_str_t *key);
-static ngx_int_t ngx_http_lrt_api_write_servers(ngx_http_lrt_api_t *api);
 static void ngx_http_lrt_api_peer(ngx_http_lrt_api_t *api,
     const lrt_peer_t *peer);
 static void ngx_http_lrt_api_responses(ngx_http_lrt_api_t *api,
@@ -134,6 +133,17 @@ ngx_http_lrt_api_write_upstreams(ngx_http_lrt_api_t *api)
 
 ngx_int_t
 ngx_http_lrt_api_upstream(ngx_http_lrt_api_t *api)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_lrt_api_wait_changed(api);
+
+    return (rc == NGX_DONE) ? ngx_http_lrt_api_one_upstream(api) : rc;
+}
+
+
+ngx_int_t
+ngx_http_lrt_api_one_upstream(ngx_http_lrt_api_t *api)
 {
     ngx_int_t  rc;
 
@@ -436,6 +446,20 @@ ngx_http_lrt_api_peer_more(ngx_http_lrt_api_t *api, const lrt_peer_t *peer,
 }
 
 
+void
+ngx_http_lrt_api_method_text(ngx_http_lrt_api_t *api, const char *key,
+    const lrt_policy_t *policy)
+{
+    u_char     text[NGX_MAX_ERROR_STR];
+    ngx_str_t  s;
+
+    s.data = text;
+    s.len = ngx_http_lrt_policy_text(text, text + sizeof(text), policy) - text;
+
+    ngx_http_lrt_json_str(&api->out, key, &s);
+}
+
+
 static void
 ngx_http_lrt_api_group_more(ngx_http_lrt_api_t *api)
 {
@@ -447,25 +471,7 @@ ngx_http_lrt_api_group_more(ngx_http_lrt_api_t *api)
 
     ngx_http_lrt_json_open(o, "lrt", '{');
     ngx_http_lrt_json_uint(o, "generation", api->snap.generation);
-    ngx_http_lrt_json_text(o, "method",
-                           lrt_method(api->snap.policy.method)->name);
-
-    if (lrt_method(api->snap.policy.method)->takes & LRT_TAKES_TIME) {
-        ngx_http_lrt_json_text(o, "time", api->snap.policy.last_byte
-                                          ? "last_byte" : "header");
-        ngx_http_lrt_json_bool(o, "inflight", api->snap.policy.inflight);
-    }
-
-    if (lrt_method(api->snap.policy.method)->takes & LRT_TAKES_CLIENT) {
-        ngx_http_lrt_json_uint(o, "ipv4", api->snap.policy.ipv4);
-        ngx_http_lrt_json_uint(o, "ipv6", api->snap.policy.ipv6);
-    }
-
-    if (lrt_method(api->snap.policy.method)->takes & LRT_TAKES_BALANCE) {
-        ngx_http_lrt_json_uint(o, "balance_permille",
-                               api->snap.policy.balance);
-    }
-
+    ngx_http_lrt_api_method_text(api, "method", &api->snap.policy);
     ngx_http_lrt_json_uint(o, "capacity", t->capacity);
     ngx_http_lrt_json_uint(o, "room", api->snap.room);
     ngx_http_lrt_json_uint(o, "bytes", t->head->size);
@@ -487,7 +493,7 @@ ngx_http_lrt_api_servers(ngx_http_lrt_api_t *api)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_lrt_api_write_servers(ngx_http_lrt_api_t *api)
 {
     uint64_t             since;
@@ -499,7 +505,7 @@ ngx_http_lrt_api_write_servers(ngx_http_lrt_api_t *api)
 
     if (!api->opened) {
         api->opened = 1;
-        ngx_http_lrt_json_open(o, NULL, '[');
+        ngx_http_lrt_json_open(o, api->list_key, '[');
     }
 
     while (api->next < api->snap.copied) {
@@ -531,18 +537,27 @@ ngx_http_lrt_api_server(ngx_http_lrt_api_t *api)
     ngx_int_t   rc;
     lrt_peer_t  peer;
 
-    rc = ngx_http_lrt_api_find(api, &peer);
+    rc = ngx_http_lrt_api_wait_idle(api);
 
-    if (rc != NGX_OK) {
+    if (rc != NGX_DONE) {
         return rc;
     }
 
-    if (lrt_peer_copy(&api->group->table, &peer, NULL, &api->detail) != LRT_OK)
+    rc = ngx_http_lrt_api_find(api, &peer);
+
+    return (rc == NGX_OK) ? ngx_http_lrt_api_one_server(api, &peer) : rc;
+}
+
+
+ngx_int_t
+ngx_http_lrt_api_one_server(ngx_http_lrt_api_t *api, const lrt_peer_t *peer)
+{
+    if (lrt_peer_copy(&api->group->table, peer, NULL, &api->detail) != LRT_OK)
     {
         return ngx_http_lrt_api_not_found(api);
     }
 
-    ngx_http_lrt_api_conf_server(api, NULL, &peer, &api->detail);
+    ngx_http_lrt_api_conf_server(api, NULL, peer, &api->detail);
 
     return NGX_OK;
 }

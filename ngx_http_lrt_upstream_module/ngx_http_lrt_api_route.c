@@ -31,7 +31,6 @@ static ngx_uint_t ngx_http_lrt_api_match(ngx_http_lrt_api_t *api,
     const char *pattern, ngx_str_t *part, ngx_uint_t n);
 static ngx_int_t ngx_http_lrt_api_method(ngx_http_lrt_api_t *api,
     const ngx_http_lrt_api_route_t *route);
-static ngx_int_t ngx_http_lrt_api_group(ngx_http_lrt_api_t *api);
 static ngx_uint_t ngx_http_lrt_api_foreign(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lrt_api_versions(ngx_http_lrt_api_t *api);
 
@@ -58,12 +57,25 @@ static const ngx_http_lrt_api_route_t  ngx_http_lrt_api_routes[] = {
     { "http/keyvals", ngx_http_lrt_api_empty, NULL, NULL, NULL, NULL },
 
     { "http/upstreams", ngx_http_lrt_api_upstreams, NULL, NULL, NULL, NULL },
-    { "http/upstreams/U", ngx_http_lrt_api_upstream, NULL, NULL, NULL,
-      ngx_http_lrt_api_reset },
+    { "http/upstreams/U", ngx_http_lrt_api_upstream, NULL, NULL,
+      ngx_http_lrt_api_set_method, ngx_http_lrt_api_reset },
     { "http/upstreams/U/servers", ngx_http_lrt_api_servers,
       ngx_http_lrt_api_add, ngx_http_lrt_api_replace, NULL, NULL },
     { "http/upstreams/U/servers/S", ngx_http_lrt_api_server, NULL, NULL,
       ngx_http_lrt_api_modify, ngx_http_lrt_api_remove },
+
+    { NULL, NULL, NULL, NULL, NULL, NULL }
+};
+
+
+/* behind "lrt/1", which is no version of NGINX Plus */
+
+static const ngx_http_lrt_api_route_t  ngx_http_lrt_api_own_routes[] = {
+
+    { "ready", ngx_http_lrt_api_ready, NULL, NULL, NULL, NULL },
+    { "upstreams/U/config", ngx_http_lrt_api_config, NULL, NULL, NULL, NULL },
+    { "upstreams/U/servers/S/stats", NULL, NULL, NULL, NULL,
+      ngx_http_lrt_api_reset_server },
 
     { NULL, NULL, NULL, NULL, NULL, NULL }
 };
@@ -76,7 +88,7 @@ ngx_http_lrt_api_route(ngx_http_lrt_api_t *api)
 {
     ngx_int_t                        version;
     ngx_str_t                        path, part[NGX_HTTP_LRT_API_PARTS];
-    ngx_uint_t                       n;
+    ngx_uint_t                       n, first;
     ngx_http_request_t              *r;
     ngx_http_core_loc_conf_t        *clcf;
     const ngx_http_lrt_api_route_t  *route;
@@ -110,7 +122,20 @@ ngx_http_lrt_api_route(ngx_http_lrt_api_t *api)
         goto missing;
     }
 
-    version = ngx_atoi(part[0].data, part[0].len);
+    first = 1;
+    route = ngx_http_lrt_api_routes;
+
+    if (n >= 2
+        && part[0].len == 3 && ngx_strncmp(part[0].data, "lrt", 3) == 0
+        && part[1].len == 1 && part[1].data[0] == '1')
+    {
+        first = 2;
+        route = ngx_http_lrt_api_own_routes;
+        version = NGX_HTTP_LRT_API_LAST;
+
+    } else {
+        version = ngx_atoi(part[0].data, part[0].len);
+    }
 
     if (version == NGX_ERROR) {
         goto missing;
@@ -121,8 +146,10 @@ ngx_http_lrt_api_route(ngx_http_lrt_api_t *api)
                                   "UnknownVersion", "unknown version");
     }
 
-    for (route = ngx_http_lrt_api_routes; route->pattern; route++) {
-        if (ngx_http_lrt_api_match(api, route->pattern, &part[1], n - 1)) {
+    for ( /* void */ ; route->pattern; route++) {
+        if (ngx_http_lrt_api_match(api, route->pattern, &part[first],
+                                   n - first))
+        {
             return ngx_http_lrt_api_method(api, route);
         }
     }
@@ -179,7 +206,7 @@ static ngx_uint_t
 ngx_http_lrt_api_match(ngx_http_lrt_api_t *api, const char *pattern,
     ngx_str_t *part, ngx_uint_t n)
 {
-    size_t       len;
+    size_t       len, tail;
     const char  *p, *next;
 
     for (p = pattern; *p; p = next + (*next == '/')) {
@@ -197,6 +224,19 @@ ngx_http_lrt_api_match(ngx_http_lrt_api_t *api, const char *pattern,
 
         } else if (len == 1 && *p == 'S') {
             api->id = *part;
+
+            /* the path of a socket has swallowed what follows */
+
+            if (*next && n == 1 && part->len > ngx_strlen(next)) {
+                tail = part->len - ngx_strlen(next);
+
+                if (ngx_strncmp(part->data + tail, next, part->len - tail)
+                    == 0)
+                {
+                    api->id.len = tail;
+                    return 1;
+                }
+            }
 
         } else if (part->len != len || ngx_memcmp(part->data, p, len) != 0) {
             return 0;
@@ -281,7 +321,7 @@ ngx_http_lrt_api_method(ngx_http_lrt_api_t *api,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_lrt_api_group(ngx_http_lrt_api_t *api)
 {
     ngx_str_t                       *host;

@@ -379,6 +379,63 @@ ngx_http_lrt_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
  * its own requests, for a short time, so that nothing of a dead one stays.
  */
 
+/* the server seems to close its connection: what nginx does then is right */
+
+void
+ngx_http_lrt_cut_off(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
+{
+    uint64_t                    leaving;
+    ngx_uint_t                  i, n;
+    ngx_queue_t                *q;
+    lrt_pick_t                 *pick;
+    lrt_table_t                *t;
+    ngx_connection_t           *c;
+    ngx_http_lrt_srv_conf_t   **lscf;
+    ngx_http_lrt_peer_data_t   *lp;
+
+    lscf = lmcf->groups.elts;
+    n = 0;
+
+    for (i = 0; i < lmcf->groups.nelts; i++) {
+        t = &lscf[i]->table;
+
+        if (t->head && lrt_load(&t->head->cuts) != lscf[i]->cuts) {
+            lscf[i]->cuts = lrt_load(&t->head->cuts);
+            n++;
+        }
+    }
+
+    if (n == 0) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&lmcf->open);
+         q != ngx_queue_sentinel(&lmcf->open);
+         q = ngx_queue_next(q))
+    {
+        lp = ngx_queue_data(q, ngx_http_lrt_peer_data_t, open);
+        t = &lp->group->table;
+        c = lp->request->upstream->peer.connection;
+        pick = &lp->record->pick;
+
+        if (t->head == NULL || c == NULL) {
+            continue;
+        }
+
+        leaving = lrt_load(&t->detail[pick->slot].leaving);
+
+        if (lrt_leaving_cut(leaving)
+            && now >= lrt_leaving_when(leaving)
+            && lrt_load(&lrt_table_entries(t, lrt_table_generation(t))
+                                                           [pick->slot].ident)
+               != pick->ident)
+        {
+            (void) ngx_shutdown_socket(c->fd, NGX_RDWR_SHUTDOWN);
+        }
+    }
+}
+
+
 void
 ngx_http_lrt_publish_lag(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
 {

@@ -341,19 +341,21 @@ static void
 ngx_http_lrt_metrics_state(ngx_http_lrt_api_t *api,
     const ngx_http_lrt_metric_t *m, const ngx_http_lrt_metrics_peer_t *mp)
 {
+    unsigned     busy;
     lrt_state_e  i, state;
 
     state = lrt_peer_state(&mp->group->snap, &mp->peer, &api->hot, api->now);
 
+    busy = (state == LRT_STATE_UP && lrt_peer_busy(&mp->peer, &api->hot));
+
     for (i = LRT_STATE_UP; i < LRT_STATES; i++) {
         ngx_http_lrt_metrics_server(api, m->name, "", mp, "state",
                                     ngx_http_lrt_state_words[i]);
-        ngx_http_lrt_metrics_end(&api->out, i == state);
+        ngx_http_lrt_metrics_end(&api->out, i == state && !busy);
     }
 
     ngx_http_lrt_metrics_server(api, m->name, "", mp, "state", "busy");
-    ngx_http_lrt_metrics_end(&api->out,
-                             lrt_peer_busy(&mp->peer, &api->hot));
+    ngx_http_lrt_metrics_end(&api->out, busy);
 }
 
 

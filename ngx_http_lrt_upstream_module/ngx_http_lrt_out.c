@@ -254,6 +254,16 @@ ngx_http_lrt_json_uint(ngx_http_lrt_out_t *o, const char *key, uint64_t n)
 
 
 void
+ngx_http_lrt_json_key_uint(ngx_http_lrt_out_t *o, const ngx_str_t *key,
+    uint64_t n)
+{
+    if (ngx_http_lrt_json_begin(o, key->data, key->len)) {
+        ngx_http_lrt_out_uint(o, n);
+    }
+}
+
+
+void
 ngx_http_lrt_json_bool(ngx_http_lrt_out_t *o, const char *key,
     ngx_uint_t flag)
 {

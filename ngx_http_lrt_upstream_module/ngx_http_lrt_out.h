@@ -57,6 +57,8 @@ void ngx_http_lrt_json_close(ngx_http_lrt_out_t *o, int brace);
 
 void ngx_http_lrt_json_uint(ngx_http_lrt_out_t *o, const char *key,
     uint64_t n);
+void ngx_http_lrt_json_key_uint(ngx_http_lrt_out_t *o, const ngx_str_t *key,
+    uint64_t n);
 void ngx_http_lrt_json_bool(ngx_http_lrt_out_t *o, const char *key,
     ngx_uint_t flag);
 void ngx_http_lrt_json_text(ngx_http_lrt_out_t *o, const char *key,

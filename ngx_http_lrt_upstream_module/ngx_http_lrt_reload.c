@@ -113,6 +113,60 @@ ngx_http_lrt_merge_pending(ngx_http_lrt_main_conf_t *lmcf)
 }
 
 
+/* servers that drained, whoever asked for it and wherever he is now */
+
+void
+ngx_http_lrt_leave_pending(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
+{
+    uint32_t                    slot;
+    lrt_str_t                   name;
+    ngx_uint_t                  i;
+    lrt_table_t                *t;
+    lrt_change_t                c;
+    lrt_change_set_t            set;
+    ngx_http_lrt_srv_conf_t   **lscf;
+
+    lscf = lmcf->groups.elts;
+
+    for (i = 0; i < lmcf->groups.nelts; i++) {
+
+        t = &lscf[i]->table;
+
+        if (t->head == NULL
+            || !lrt_load(&t->head->leaving)
+            || lrt_load(&t->head->superseded)
+            || !ngx_http_lrt_trylock(lscf[i]))
+        {
+            continue;
+        }
+
+        slot = 0;
+
+        while (lrt_change_leaves(t, &slot, now, &c)) {
+
+            ngx_memzero(&set, sizeof(lrt_change_set_t));
+
+            set.change = &c;
+            set.n = 1;
+
+            if (lrt_change_commit(t, &set, now) != LRT_OK) {
+                break;
+            }
+
+            name = lrt_table_name(&t->detail[slot]);
+
+            ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                          "upstream \"%V\": server %*s, id %uL, removed after "
+                          "draining; generation %uL",
+                          &lscf[i]->upstream->host, name.len, name.data,
+                          c.ident - 1, set.generation);
+        }
+
+        ngx_http_lrt_unlock(lscf[i]);
+    }
+}
+
+
 static void
 ngx_http_lrt_reload_group(ngx_cycle_t *cycle, ngx_http_lrt_srv_conf_t *lscf)
 {
