@@ -13,8 +13,8 @@
 
 
 #include "ngx_http_lrt.h"
-#include "ngx_http_lrt_json.h"
 #include "ngx_http_lrt_out.h"
+#include "ngx_http_lrt_spec.h"
 #include "lrt_split.h"
 
 
@@ -34,27 +34,6 @@ typedef struct ngx_http_lrt_api_s  ngx_http_lrt_api_t;
  */
 
 typedef ngx_int_t (*ngx_http_lrt_api_pt)(ngx_http_lrt_api_t *api);
-
-
-/* a server as a request names it */
-
-typedef struct {
-    lrt_server_t                     server;
-    ngx_str_t                        address;
-    ngx_str_t                        route;
-    ngx_str_t                        service;
-    ngx_str_t                        method;     /* of the group */
-    uint64_t                         id;
-    uint32_t                         given;      /* NGX_HTTP_LRT_GIVEN_... */
-} ngx_http_lrt_spec_t;
-
-/* beside LRT_F_... */
-
-#define NGX_HTTP_LRT_GIVEN_SERVER    0x010000
-#define NGX_HTTP_LRT_GIVEN_BACKUP    0x020000
-#define NGX_HTTP_LRT_GIVEN_ROUTE     0x040000
-#define NGX_HTTP_LRT_GIVEN_SERVICE   0x080000
-#define NGX_HTTP_LRT_GIVEN_ID        0x100000
 
 
 struct ngx_http_lrt_api_s {
@@ -213,10 +192,9 @@ ngx_int_t ngx_http_lrt_api_snapshot(ngx_http_lrt_api_t *api);
 ngx_int_t ngx_http_lrt_api_find(ngx_http_lrt_api_t *api, lrt_peer_t *peer);
 ngx_int_t ngx_http_lrt_api_not_found(ngx_http_lrt_api_t *api);
 
-/* by lrt_state_e and lrt_forced_e */
+/* by lrt_state_e */
 
 extern const char *const  ngx_http_lrt_state_words[];
-extern const char *const  ngx_http_lrt_forced_words[];
 
 /*
  * ngx_http_lrt_api_commit.c: "commit" under the writers' lock, with room for n
@@ -262,11 +240,6 @@ ngx_int_t ngx_http_lrt_api_reset(ngx_http_lrt_api_t *api);
 
 ngx_int_t ngx_http_lrt_api_read_body(ngx_http_lrt_api_t *api,
     ngx_http_lrt_api_pt then);
-
-/* NGX_DECLINED if it is none */
-
-ngx_int_t ngx_http_lrt_api_address(ngx_http_lrt_api_t *api, ngx_str_t *text,
-    ngx_addr_t *addr);
 
 
 #endif /* _NGX_HTTP_LRT_API_H_INCLUDED_ */

@@ -14,60 +14,9 @@
 #define NGX_HTTP_LRT_API_PIECE   16384
 
 
-#define ngx_http_lrt_offset(member)                                           \
-    offsetof(ngx_http_lrt_spec_t, member)
-
-#define ngx_http_lrt_param(name, kind, member, field, max, code)              \
-    { name, NGX_HTTP_LRT_##kind, ngx_http_lrt_offset(server.params.member),   \
-      field, max, code, NULL }
-
-
-static const ngx_http_lrt_field_t  ngx_http_lrt_api_more_fields[] = {
-
-    { "health", NGX_HTTP_LRT_WORD, ngx_http_lrt_offset(server.params.forced),
-      LRT_F_FORCED, 0, NULL, ngx_http_lrt_forced_words },
-
-    { NULL, 0, 0, 0, 0, NULL, NULL }
-};
-
-
-static const ngx_http_lrt_field_t  ngx_http_lrt_api_server_fields[] = {
-
-    { "id", NGX_HTTP_LRT_UINT64, ngx_http_lrt_offset(id),
-      NGX_HTTP_LRT_GIVEN_ID, INT64_MAX, NULL, NULL },
-    { "server", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(address),
-      NGX_HTTP_LRT_GIVEN_SERVER, LRT_DATA_LEN, "UpstreamBadAddress", NULL },
-    { "service", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(service),
-      NGX_HTTP_LRT_GIVEN_SERVICE, LRT_DATA_LEN, "UpstreamBadService", NULL },
-    { "route", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(route),
-      NGX_HTTP_LRT_GIVEN_ROUTE, LRT_ROUTE_LEN, "UpstreamBadRoute", NULL },
-
-    ngx_http_lrt_param("weight", UINT32, weight, LRT_F_WEIGHT,
-                       LRT_MAX_WEIGHT, "UpstreamBadWeight"),
-    ngx_http_lrt_param("max_conns", UINT32, max_conns, LRT_F_MAX_CONNS,
-                       LRT_MAX_CONNS, "UpstreamBadMaxConns"),
-    ngx_http_lrt_param("max_fails", UINT32, max_fails, LRT_F_MAX_FAILS,
-                       LRT_MAX_FAILS, "UpstreamBadMaxFails"),
-    ngx_http_lrt_param("fail_timeout", PERIOD, fail_timeout,
-                       LRT_F_FAIL_TIMEOUT, LRT_MAX_TIME,
-                       "UpstreamBadFailTimeout"),
-    ngx_http_lrt_param("slow_start", PERIOD, slow_start, LRT_F_SLOW_START,
-                       LRT_MAX_TIME, "UpstreamBadSlowStart"),
-    ngx_http_lrt_param("backup", FLAG, backup, NGX_HTTP_LRT_GIVEN_BACKUP,
-                       0, NULL),
-    ngx_http_lrt_param("down", FLAG, down, LRT_F_DOWN, 0, NULL),
-    ngx_http_lrt_param("drain", FLAG, drain, LRT_F_DRAIN, 0, NULL),
-
-    { "lrt", NGX_HTTP_LRT_NESTED, 0, 0, 0, NULL,
-      ngx_http_lrt_api_more_fields },
-
-    { NULL, 0, 0, 0, 0, NULL, NULL }
-};
-
-
 static const ngx_http_lrt_field_t  ngx_http_lrt_api_group_fields[] = {
 
-    { "method", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(method), 0,
+    { "method", NGX_HTTP_LRT_TEXT, offsetof(ngx_http_lrt_spec_t, method), 0,
       LRT_DATA_LEN, NULL, NULL },
 
     { NULL, 0, 0, 0, 0, NULL, NULL }
@@ -80,8 +29,6 @@ static ngx_int_t ngx_http_lrt_api_piece(ngx_http_lrt_api_t *api,
 static ngx_int_t ngx_http_lrt_api_collect(ngx_http_lrt_api_t *api,
     const lrt_span_t *span);
 static ngx_int_t ngx_http_lrt_api_spec(ngx_http_lrt_api_t *api);
-static ngx_int_t ngx_http_lrt_api_spec_check(ngx_http_lrt_api_t *api,
-    ngx_http_lrt_spec_t *spec);
 static ngx_uint_t ngx_http_lrt_api_permits(ngx_http_lrt_loc_conf_t *llcf,
     struct sockaddr *sa);
 
@@ -272,111 +219,36 @@ ngx_http_lrt_api_spec(ngx_http_lrt_api_t *api)
 
     rc = ngx_http_lrt_json_read(api->request->pool, &text,
                                 api->method ? ngx_http_lrt_api_group_fields
-                                            : ngx_http_lrt_api_server_fields,
+                                            : ngx_http_lrt_spec_fields,
                                 spec,
                                 &spec->given, &api->fault);
 
     api->object->last = api->object->pos;
 
-    return (rc == NGX_OK) ? ngx_http_lrt_api_spec_check(api, spec) : rc;
-}
-
-
-static ngx_int_t
-ngx_http_lrt_api_spec_check(ngx_http_lrt_api_t *api, ngx_http_lrt_spec_t *spec)
-{
-    ngx_int_t      rc;
-    ngx_addr_t     addr;
-    ngx_pool_t    *pool;
-    lrt_server_t  *server;
-
-    pool = api->request->pool;
-    server = &spec->server;
-
-    if (server->params.weight == 0) {
-        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
-                                  "UpstreamBadWeight",
-                                  "invalid value of \"weight\"");
+    if (rc == NGX_OK) {
+        rc = ngx_http_lrt_spec_check(api->request->pool, spec, &api->fault);
     }
-
-    if (spec->service.len) {
-        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
-                                  "UpstreamConfNoResolver",
-                                  "services are not resolved");
-    }
-
-    server->route.data = (char *) spec->route.data;
-    server->route.len = spec->route.len;
-
-    if (!(spec->given & NGX_HTTP_LRT_GIVEN_SERVER)) {
-        return NGX_OK;
-    }
-
-    server->server.data = (char *) spec->address.data;
-    server->server.len = spec->address.len;
-
-    rc = ngx_http_lrt_api_address(api, &spec->address, &addr);
 
     if (rc != NGX_OK) {
         return rc;
     }
 
-    if (!ngx_http_lrt_api_permits(api->conf, addr.sockaddr)) {
-        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
-                                  "UpstreamBadAddress",
+    if (spec->given & NGX_HTTP_LRT_GIVEN_HOST) {
+        return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                  NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamConfFormatError",
+                                  "unknown parameter \"host\" or \"port\"");
+    }
+
+    if ((spec->given & NGX_HTTP_LRT_GIVEN_SERVER)
+        && !ngx_http_lrt_api_permits(api->conf, (struct sockaddr *)
+                                                spec->server.sockaddr))
+    {
+        return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                  NGX_HTTP_BAD_REQUEST, "UpstreamBadAddress",
                                   "address \"%V\" is not permitted here",
                                   &spec->address);
     }
-
-    rc = ngx_http_lrt_server_address(pool, &addr, server);
-
-    if (rc == NGX_DECLINED || (rc == NGX_OK && !lrt_table_fits(server))) {
-        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
-                                  "UpstreamBadAddress",
-                                  "address \"%V\" is too long",
-                                  &spec->address);
-    }
-
-    return rc;
-}
-
-
-ngx_int_t
-ngx_http_lrt_api_address(ngx_http_lrt_api_t *api, ngx_str_t *text,
-    ngx_addr_t *addr)
-{
-    ngx_url_t    u;
-    ngx_pool_t  *pool;
-
-    pool = api->request->pool;
-
-    if (ngx_strlchr(text->data, text->data + text->len, '\0')) {
-        text->len = 0;
-    }
-
-    ngx_memzero(&u, sizeof(ngx_url_t));
-
-    u.url = *text;
-    u.default_port = 80;
-    u.no_resolve = 1;
-
-    if (text->len == 0 || ngx_parse_url(pool, &u) != NGX_OK) {
-        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
-                                  "UpstreamBadAddress",
-                                  "invalid address \"%V\"%s%s", text,
-                                  u.err ? ": " : "", u.err ? u.err : "");
-    }
-
-    /* a worker does not wait for DNS */
-
-    if (u.naddrs == 0) {
-        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
-                                  "UpstreamConfNoResolver",
-                                  "no address but a name, which is not "
-                                  "resolved: \"%V\"", text);
-    }
-
-    *addr = u.addrs[0];
 
     return NGX_OK;
 }

@@ -23,11 +23,6 @@ const char *const  ngx_http_lrt_state_words[] = {
     "up", "draining", "down", "unavail", "checking", "unhealthy"
 };
 
-const char *const  ngx_http_lrt_forced_words[] = {
-    "auto", "up", "down", NULL
-};
-
-
 static ngx_int_t ngx_http_lrt_api_write_upstreams(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_write_names(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_write_upstream(ngx_http_lrt_api_t *api);
@@ -651,7 +646,8 @@ ngx_http_lrt_api_find(ngx_http_lrt_api_t *api, lrt_peer_t *peer)
 
     if (id == NGX_ERROR) {
 
-        rc = ngx_http_lrt_api_address(api, &api->id, &addr);
+        rc = ngx_http_lrt_spec_address(api->request->pool, &api->id, &addr,
+                                       &api->fault);
 
         if (rc == NGX_OK) {
             ngx_memzero(&server, sizeof(lrt_server_t));

@@ -1,0 +1,159 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * A server as people write it in JSON, for the API and for state files.  A new
+ * parameter is a line here.
+ */
+
+
+#include "ngx_http_lrt_spec.h"
+
+
+const char *const  ngx_http_lrt_forced_words[] = {
+    "auto", "up", "down", NULL
+};
+
+
+#define ngx_http_lrt_offset(member)                                           \
+    offsetof(ngx_http_lrt_spec_t, member)
+
+#define ngx_http_lrt_param(name, kind, member, field, max, code)              \
+    { name, NGX_HTTP_LRT_##kind, ngx_http_lrt_offset(server.params.member),   \
+      field, max, code, NULL }
+
+
+static const ngx_http_lrt_field_t  ngx_http_lrt_spec_more[] = {
+
+    { "health", NGX_HTTP_LRT_WORD, ngx_http_lrt_offset(server.params.forced),
+      LRT_F_FORCED, 0, NULL, ngx_http_lrt_forced_words },
+
+    { NULL, 0, 0, 0, 0, NULL, NULL }
+};
+
+
+const ngx_http_lrt_field_t  ngx_http_lrt_spec_fields[] = {
+
+    { "id", NGX_HTTP_LRT_UINT64, ngx_http_lrt_offset(id),
+      NGX_HTTP_LRT_GIVEN_ID, INT64_MAX, NULL, NULL },
+    { "server", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(address),
+      NGX_HTTP_LRT_GIVEN_SERVER, LRT_DATA_LEN, "UpstreamBadAddress", NULL },
+    { "host", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(host),
+      NGX_HTTP_LRT_GIVEN_HOST, LRT_DATA_LEN, "UpstreamBadAddress", NULL },
+    { "port", NGX_HTTP_LRT_UINT32, ngx_http_lrt_offset(port),
+      NGX_HTTP_LRT_GIVEN_HOST, 65535, "UpstreamBadAddress", NULL },
+    { "service", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(service),
+      NGX_HTTP_LRT_GIVEN_SERVICE, LRT_DATA_LEN, "UpstreamBadService", NULL },
+    { "route", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(route),
+      NGX_HTTP_LRT_GIVEN_ROUTE, LRT_ROUTE_LEN, "UpstreamBadRoute", NULL },
+
+    ngx_http_lrt_param("weight", UINT32, weight, LRT_F_WEIGHT,
+                       LRT_MAX_WEIGHT, "UpstreamBadWeight"),
+    ngx_http_lrt_param("max_conns", UINT32, max_conns, LRT_F_MAX_CONNS,
+                       LRT_MAX_CONNS, "UpstreamBadMaxConns"),
+    ngx_http_lrt_param("max_fails", UINT32, max_fails, LRT_F_MAX_FAILS,
+                       LRT_MAX_FAILS, "UpstreamBadMaxFails"),
+    ngx_http_lrt_param("fail_timeout", PERIOD, fail_timeout,
+                       LRT_F_FAIL_TIMEOUT, LRT_MAX_TIME,
+                       "UpstreamBadFailTimeout"),
+    ngx_http_lrt_param("slow_start", PERIOD, slow_start, LRT_F_SLOW_START,
+                       LRT_MAX_TIME, "UpstreamBadSlowStart"),
+    ngx_http_lrt_param("backup", FLAG, backup, NGX_HTTP_LRT_GIVEN_BACKUP,
+                       0, NULL),
+    ngx_http_lrt_param("down", FLAG, down, LRT_F_DOWN, 0, NULL),
+    ngx_http_lrt_param("drain", FLAG, drain, LRT_F_DRAIN, 0, NULL),
+
+    { "lrt", NGX_HTTP_LRT_NESTED, 0, 0, 0, NULL,
+      ngx_http_lrt_spec_more },
+
+    { NULL, 0, 0, 0, 0, NULL, NULL }
+};
+
+
+ngx_int_t
+ngx_http_lrt_spec_check(ngx_pool_t *pool, ngx_http_lrt_spec_t *spec,
+    ngx_http_lrt_fault_t *fault)
+{
+    ngx_int_t      rc;
+    ngx_addr_t     addr;
+    lrt_server_t  *server;
+
+    server = &spec->server;
+
+    if (server->params.weight == 0) {
+        return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamBadWeight",
+                                  "invalid value of \"weight\"");
+    }
+
+    if (spec->service.len) {
+        return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamConfNoResolver",
+                                  "services are not resolved");
+    }
+
+    server->route.data = (char *) spec->route.data;
+    server->route.len = spec->route.len;
+
+    if (!(spec->given & NGX_HTTP_LRT_GIVEN_SERVER)) {
+        return NGX_OK;
+    }
+
+    server->server.data = (char *) spec->address.data;
+    server->server.len = spec->address.len;
+
+    rc = ngx_http_lrt_spec_address(pool, &spec->address, &addr, fault);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_lrt_server_address(pool, &addr, server);
+
+    if (rc == NGX_DECLINED || (rc == NGX_OK && !lrt_table_fits(server))) {
+        return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamBadAddress",
+                                  "address \"%V\" is too long",
+                                  &spec->address);
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_lrt_spec_address(ngx_pool_t *pool, ngx_str_t *text, ngx_addr_t *addr,
+    ngx_http_lrt_fault_t *fault)
+{
+    ngx_url_t    u;
+
+    if (ngx_strlchr(text->data, text->data + text->len, '\0')) {
+        text->len = 0;
+    }
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    u.url = *text;
+    u.default_port = 80;
+    u.no_resolve = 1;
+
+    if (text->len == 0 || ngx_parse_url(pool, &u) != NGX_OK) {
+        return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamBadAddress",
+                                  "invalid address \"%V\"%s%s", text,
+                                  u.err ? ": " : "", u.err ? u.err : "");
+    }
+
+    /* a worker does not wait for DNS */
+
+    if (u.naddrs == 0) {
+        return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamConfNoResolver",
+                                  "no address but a name, which is not "
+                                  "resolved: \"%V\"", text);
+    }
+
+    *addr = u.addrs[0];
+
+    return NGX_OK;
+}
