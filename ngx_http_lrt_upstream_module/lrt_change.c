@@ -30,6 +30,7 @@ static void lrt_draft_begin(lrt_draft_t *d, lrt_table_t *t,
     uint64_t generation);
 static lrt_rc_t lrt_draft_apply(lrt_draft_t *d, lrt_change_t *c);
 static lrt_rc_t lrt_draft_add(lrt_draft_t *d, lrt_change_t *c);
+static uint64_t lrt_draft_ident(lrt_draft_t *d, uint64_t wanted);
 static uint32_t lrt_draft_free_slot(lrt_draft_t *d);
 static uint32_t lrt_draft_find(lrt_draft_t *d, lrt_change_t *c);
 static void lrt_draft_index(lrt_draft_t *d, uint32_t slot);
@@ -261,6 +262,9 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
     d.side->changed = d.generation;
     dst->head->epoch = src->head->epoch;
     dst->head->leaving = src->head->leaving;
+    dst->head->state_hash = src->head->state_hash;
+    dst->head->state_saved = (src->head->state_saved == generation)
+                             ? d.generation : 0;
     dst->head->next_ident = src->head->next_ident;
     dst->head->merged = src->head->merged;
     dst->head->conf_policy = src->head->conf_policy;
@@ -501,7 +505,7 @@ lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
     entry->since = d->generation;
     entry->sid = c->server.sid;
     entry->params = c->server.params;
-    entry->ident = d->next_ident++;
+    entry->ident = lrt_draft_ident(d, c->server.ident);
 
     lrt_draft_index(d, slot);
     d->side->changed = d->generation;
@@ -510,6 +514,27 @@ lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
     c->ident = entry->ident;
 
     return LRT_OK;
+}
+
+
+/*
+ * No id is given twice: one that a server had before counts in an empty table,
+ * where nobody else can have got it, or if it is new.
+ */
+
+static uint64_t
+lrt_draft_ident(lrt_draft_t *d, uint64_t wanted)
+{
+    if (wanted >= d->next_ident) {
+        d->next_ident = wanted + 1;
+        return wanted;
+    }
+
+    if (wanted && d->generation == 1) {
+        return wanted;
+    }
+
+    return d->next_ident++;
 }
 
 

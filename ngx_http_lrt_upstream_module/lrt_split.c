@@ -6,6 +6,8 @@
 
 #include "lrt_split.h"
 
+#include <string.h>
+
 
 static lrt_split_e lrt_split_between(lrt_split_t *s, uint8_t c);
 static lrt_split_e lrt_split_within(lrt_split_t *s, uint8_t c);
@@ -144,4 +146,97 @@ lrt_split_within(lrt_split_t *s, uint8_t c)
     }
 
     return LRT_SPLIT_INSIDE;
+}
+
+
+uint32_t
+lrt_split_line(const uint8_t *text, size_t len, const char *name, uint32_t n)
+{
+    size_t          i, from, size;
+    uint32_t        line, depth;
+    unsigned        string, named, list, begun;
+
+    size = strlen(name);
+    line = 1;
+    depth = 0;
+    string = 0;
+    named = 0;
+    list = 0;
+    begun = 0;
+    from = 0;
+
+    for (i = 0; i < len; i++) {
+
+        if (text[i] == '\n') {
+            line++;
+        }
+
+        if (string) {
+
+            if (text[i] == '\\') {
+                i++;
+
+            } else if (text[i] == '"') {
+                string = 0;
+
+                if (depth == 1) {
+                    named = (i - from == size
+                             && memcmp(text + from, name, size) == 0);
+                }
+            }
+
+            continue;
+        }
+
+        /* the first byte of an element */
+
+        if (list && depth == 2 && !begun && text[i] > ' ') {
+
+            if (n-- == 0) {
+                return line;
+            }
+
+            begun = 1;
+        }
+
+        switch (text[i]) {
+
+        case '"':
+            string = 1;
+            from = i + 1;
+            break;
+
+        case '[':
+        case '{':
+            depth++;
+
+            if (depth == 2 && named && text[i] == '[') {
+                list = 1;
+            }
+
+            break;
+
+        case ']':
+        case '}':
+            depth -= (depth != 0);
+
+            if (depth == 1) {
+                list = 0;
+            }
+
+            break;
+
+        case ',':
+            if (depth == 2) {
+                begun = 0;
+            }
+
+            break;
+
+        default:
+            break;
+        }
+    }
+
+    return line;
 }

@@ -36,6 +36,8 @@
 #define LRT_MIN_CAPACITY     4
 #define LRT_MAX_CAPACITY     (1 << 20)
 
+#define LRT_WHY_LEN          192
+
 #define LRT_KEY_NEVER        UINT64_MAX      /* the server takes no request */
 
 
@@ -147,6 +149,16 @@ typedef struct {
     uint64_t             leaving;        /* some server is */
     uint64_t             cuts;           /* times that requests were cut off */
     uint64_t             hook;           /* kill point of a test build */
+
+    /* the state file: see ngx_http_lrt_state.c */
+
+    uint64_t             state_lease;
+    uint64_t             state_hash;     /* of what is known to be there */
+    uint64_t             state_saved;    /* generation */
+    uint64_t             state_good;     /* generation of the good copy */
+    uint64_t             state_bad;      /* hash of what was refused, or 0 */
+    char                 state_why[LRT_WHY_LEN];
+
     lrt_side_t           side[2];
 
     lrt_line_t           generation;

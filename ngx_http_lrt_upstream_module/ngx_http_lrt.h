@@ -27,6 +27,7 @@
 
 
 typedef struct ngx_http_lrt_session_s  ngx_http_lrt_session_t;
+typedef struct ngx_http_lrt_state_s  ngx_http_lrt_state_t;
 
 
 /* one configuration, and this process as one of those that run it */
@@ -79,6 +80,8 @@ typedef struct {
 
 typedef struct {
     ngx_uint_t                       method;     /* NGX_CONF_UNSET_UINT: none */
+    ngx_uint_t                       implied;    /* by another directive */
+    ngx_http_lrt_state_t            *state;      /* or NULL */
 
     ngx_http_lrt_main_conf_t        *main;
     ngx_http_upstream_srv_conf_t    *upstream;
@@ -106,6 +109,11 @@ typedef struct {
 extern ngx_module_t  ngx_http_lrt_upstream_module;
 extern ngx_module_t  ngx_http_lrt_filter_module;
 
+/* a block gets a balancer of ours, be it by a directive that needs one */
+
+char *ngx_http_lrt_claim_group(ngx_conf_t *cf, ngx_str_t *directive,
+    ngx_http_lrt_srv_conf_t *lscf);
+
 /* a location gets a handler of ours, and may have just one */
 
 char *ngx_http_lrt_set_handler(ngx_conf_t *cf, ngx_http_lrt_loc_conf_t *llcf,
@@ -117,6 +125,7 @@ ngx_int_t ngx_http_lrt_policy(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_lrt_srv_conf_t *lscf);
 ngx_int_t ngx_http_lrt_policy_read(lrt_policy_t *policy, ngx_str_t *value,
     ngx_uint_t n, ngx_str_t **wrong, ngx_str_t *key);
+ngx_int_t ngx_http_lrt_policy_words(lrt_policy_t *policy, ngx_str_t *text);
 u_char *ngx_http_lrt_policy_text(u_char *p, u_char *last,
     const lrt_policy_t *policy);
 
@@ -124,6 +133,7 @@ u_char *ngx_http_lrt_policy_text(u_char *p, u_char *last,
 
 ngx_int_t ngx_http_lrt_init_upstream(ngx_conf_t *cf,
     ngx_http_upstream_srv_conf_t *us);
+ngx_int_t ngx_http_lrt_index_conf(ngx_conf_t *cf, lrt_conf_t *conf);
 ngx_int_t ngx_http_lrt_push_placeholder(ngx_http_upstream_srv_conf_t *us);
 
 /* ngx_http_lrt_server.c: a server as tables take it */
@@ -142,6 +152,21 @@ ngx_uint_t ngx_http_lrt_trylock(ngx_http_lrt_srv_conf_t *lscf);
 size_t ngx_http_lrt_zone_need(ngx_http_lrt_srv_conf_t *lscf, uint32_t n);
 void ngx_http_lrt_unlock(ngx_http_lrt_srv_conf_t *lscf);
 ngx_uint_t ngx_http_lrt_master_lock(ngx_slab_pool_t *shpool);
+
+/* whether the group has a table that is in use */
+
+ngx_uint_t ngx_http_lrt_zone_live(ngx_cycle_t *cycle,
+    ngx_http_lrt_srv_conf_t *lscf);
+
+/* ngx_http_lrt_state.c: the file of a group */
+
+char *ngx_http_lrt_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t ngx_http_lrt_state_init(ngx_conf_t *cf,
+    ngx_http_lrt_srv_conf_t *lscf);
+ngx_uint_t ngx_http_lrt_state_loaded(ngx_http_lrt_srv_conf_t *lscf);
+void ngx_http_lrt_state_filled(ngx_http_lrt_srv_conf_t *lscf);
+void ngx_http_lrt_state_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now);
+ngx_str_t *ngx_http_lrt_state_path(ngx_http_lrt_srv_conf_t *lscf);
 
 /* ngx_http_lrt_reload.c: the configuration meets the tables */
 

@@ -178,11 +178,6 @@ ngx_int_t ngx_http_lrt_api_write_servers(ngx_http_lrt_api_t *api);
 void ngx_http_lrt_api_method_text(ngx_http_lrt_api_t *api, const char *key,
     const lrt_policy_t *policy);
 
-/* the configuration of one server, "detail" is its rest */
-
-void ngx_http_lrt_api_conf_server(ngx_http_lrt_api_t *api, const char *key,
-    const lrt_peer_t *peer, const lrt_detail_t *detail);
-
 /* the group's servers into api->peer; NGX_DECLINED */
 
 ngx_int_t ngx_http_lrt_api_snapshot(ngx_http_lrt_api_t *api);
@@ -222,8 +217,6 @@ u_char *ngx_http_lrt_api_log_params(u_char *p, u_char *last,
 ngx_int_t ngx_http_lrt_api_wait_idle(ngx_http_lrt_api_t *api);
 ngx_int_t ngx_http_lrt_api_wait_changed(ngx_http_lrt_api_t *api);
 ngx_int_t ngx_http_lrt_api_set_method(ngx_http_lrt_api_t *api);
-ngx_int_t ngx_http_lrt_api_policy(ngx_http_lrt_api_t *api, ngx_str_t *text,
-    lrt_policy_t *policy);
 ngx_int_t ngx_http_lrt_api_config(ngx_http_lrt_api_t *api);
 ngx_int_t ngx_http_lrt_api_ready(ngx_http_lrt_api_t *api);
 ngx_int_t ngx_http_lrt_api_reset_server(ngx_http_lrt_api_t *api);

@@ -32,7 +32,6 @@ static ngx_int_t ngx_http_lrt_api_reset_locked(ngx_http_lrt_api_t *api,
 
 static ngx_int_t ngx_http_lrt_api_wanted(ngx_http_lrt_api_t *api,
     ngx_uint_t listed);
-static ngx_int_t ngx_http_lrt_api_twice(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_exists(ngx_http_lrt_api_t *api,
     const lrt_server_t *server);
 static ngx_int_t ngx_http_lrt_api_backups(ngx_http_lrt_api_t *api);
@@ -113,7 +112,7 @@ ngx_http_lrt_api_add_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
         peer.entry.params = c->server.params;
 
         lrt_table_set_data(&api->detail, &c->server);
-        ngx_http_lrt_api_conf_server(api, NULL, &peer, &api->detail);
+        ngx_http_lrt_spec_write(&api->out, &peer, &api->detail);
 
         p = ngx_http_lrt_api_log_params(buf, buf + sizeof(buf), NULL,
                                         &c->server.params,
@@ -348,7 +347,7 @@ ngx_http_lrt_api_modify_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
                              name.data, p - buf, buf);
     }
 
-    ngx_http_lrt_api_conf_server(api, NULL, &peer, detail);
+    ngx_http_lrt_spec_write(&api->out, &peer, detail);
 
     return NGX_OK;
 }
@@ -578,54 +577,8 @@ ngx_http_lrt_api_wanted(ngx_http_lrt_api_t *api, ngx_uint_t listed)
         }
     }
 
-    return ngx_http_lrt_api_twice(api);
-}
-
-
-/* an address twice in a list, be it as a backup */
-
-static ngx_int_t
-ngx_http_lrt_api_twice(ngx_http_lrt_api_t *api)
-{
-    uint32_t              *index, mask;
-    ngx_uint_t             i, j;
-    ngx_http_lrt_spec_t   *spec, *other;
-
-    spec = api->specs.elts;
-
-    for (mask = 15; mask < 2 * api->specs.nelts; mask = 2 * mask + 1) {
-        /* void */
-    }
-
-    index = ngx_pcalloc(api->request->pool, (mask + 1) * sizeof(uint32_t));
-    if (index == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < api->specs.nelts; i++) {
-
-        j = lrt_table_hash(spec[i].server.sockaddr, spec[i].server.socklen, 0)
-            & mask;
-
-        for ( /* void */ ; index[j]; j = (j + 1) & mask) {
-            other = &spec[index[j] - 1];
-
-            if (other->server.socklen == spec[i].server.socklen
-                && ngx_memcmp(other->server.sockaddr, spec[i].server.sockaddr,
-                              spec[i].server.socklen)
-                   == 0)
-            {
-                return ngx_http_lrt_fault(api->request->pool, &api->fault,
-                                          NGX_HTTP_CONFLICT, "EntryExists",
-                                          "server \"%V\" is listed twice",
-                                          &spec[i].address);
-            }
-        }
-
-        index[j] = (uint32_t) i + 1;
-    }
-
-    return NGX_OK;
+    return ngx_http_lrt_spec_twice(pool, spec, api->specs.nelts, &i,
+                                   &api->fault);
 }
 
 

@@ -15,6 +15,9 @@
 #define NGX_HTTP_LRT_API_LOCK_WAIT  2000
 
 
+static ngx_int_t ngx_http_lrt_api_state(ngx_http_lrt_api_t *api);
+
+
 /* "commit" under the lock, with room for n changes; comes again until it can */
 
 ngx_int_t
@@ -55,7 +58,15 @@ ngx_http_lrt_api_locked(ngx_http_lrt_api_t *api, ngx_uint_t n,
     set.change = api->changes;
     set.dry = api->dry;
 
+    /* with a state file nothing that was removed comes back by itself */
+
+    set.from_conf = (api->group->state != NULL);
+
     rc = ngx_http_lrt_api_expected(api, &set.expected);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_lrt_api_state(api);
+    }
 
     if (rc == NGX_OK) {
         rc = commit(api, &set);
@@ -111,6 +122,27 @@ ngx_http_lrt_api_commit(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
                                   "range", c->server.name.len,
                                   c->server.name.data);
     }
+}
+
+
+/* a file that somebody is about to edit is not to be overwritten */
+
+static ngx_int_t
+ngx_http_lrt_api_state(ngx_http_lrt_api_t *api)
+{
+    lrt_head_t  *head;
+
+    head = api->group->table.head;
+
+    if (api->group->state == NULL || !lrt_load(&head->state_bad)) {
+        return NGX_OK;
+    }
+
+    return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                              NGX_HTTP_CONFLICT, "StateInvalid",
+                              "state file \"%V\" has to be mended first: %s",
+                              ngx_http_lrt_state_path(api->group),
+                              head->state_why);
 }
 
 

@@ -11,7 +11,6 @@
 
 
 #define NGX_HTTP_LRT_API_POLL    50          /* ms */
-#define NGX_HTTP_LRT_API_WORDS   8
 
 
 static ngx_int_t ngx_http_lrt_api_wait(ngx_http_lrt_api_t *api,
@@ -236,10 +235,11 @@ ngx_http_lrt_api_method_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
 
     c->type = LRT_SET_POLICY;
 
-    rc = ngx_http_lrt_api_policy(api, method, &c->policy);
-
-    if (rc != NGX_OK) {
-        return rc;
+    if (ngx_http_lrt_policy_words(&c->policy, method) != NGX_OK) {
+        return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                  NGX_HTTP_BAD_REQUEST,
+                                  "UpstreamConfFormatError",
+                                  "invalid method \"%V\"", method);
     }
 
     if ((lrt_method(c->policy.method)->takes & LRT_NO_BACKUP)
@@ -272,53 +272,6 @@ ngx_http_lrt_api_method_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
     }
 
     return ngx_http_lrt_api_one_upstream(api);
-}
-
-
-/* the text of a directive, without "key=": variables need a configuration */
-
-ngx_int_t
-ngx_http_lrt_api_policy(ngx_http_lrt_api_t *api, ngx_str_t *text,
-    lrt_policy_t *policy)
-{
-    u_char      *p, *end;
-    ngx_str_t    word[NGX_HTTP_LRT_API_WORDS], *wrong, key;
-    ngx_uint_t   n;
-
-    n = 0;
-    end = text->data + text->len;
-
-    for (p = text->data; p < end && n < NGX_HTTP_LRT_API_WORDS; n++) {
-
-        while (p < end && *p == ' ') {
-            p++;
-        }
-
-        word[n].data = p;
-
-        while (p < end && *p != ' ') {
-            p++;
-        }
-
-        word[n].len = p - word[n].data;
-
-        if (word[n].len == 0) {
-            break;
-        }
-    }
-
-    if (n == 0
-        || p < end
-        || ngx_http_lrt_policy_read(policy, word, n, &wrong, &key) != NGX_OK
-        || key.len)
-    {
-        return ngx_http_lrt_fault(api->request->pool, &api->fault,
-                                  NGX_HTTP_BAD_REQUEST,
-                                  "UpstreamConfFormatError",
-                                  "invalid method \"%V\"", text);
-    }
-
-    return NGX_OK;
 }
 
 

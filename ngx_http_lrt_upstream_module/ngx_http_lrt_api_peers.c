@@ -467,6 +467,21 @@ ngx_http_lrt_api_group_more(ngx_http_lrt_api_t *api)
     ngx_http_lrt_json_open(o, "lrt", '{');
     ngx_http_lrt_json_uint(o, "generation", api->snap.generation);
     ngx_http_lrt_api_method_text(api, "method", &api->snap.policy);
+
+    if (api->group->state) {
+        ngx_http_lrt_json_open(o, "state", '{');
+        ngx_http_lrt_json_str(o, "file", ngx_http_lrt_state_path(api->group));
+        ngx_http_lrt_json_bool(o, "valid", lrt_load(&t->head->state_bad) == 0);
+        ngx_http_lrt_json_bool(o, "saved", lrt_load(&t->head->state_saved)
+                                           == api->snap.generation);
+
+        if (lrt_load(&t->head->state_bad)) {
+            ngx_http_lrt_json_text(o, "error", t->head->state_why);
+        }
+
+        ngx_http_lrt_json_close(o, '}');
+    }
+
     ngx_http_lrt_json_uint(o, "capacity", t->capacity);
     ngx_http_lrt_json_uint(o, "room", api->snap.room);
     ngx_http_lrt_json_uint(o, "bytes", t->head->size);
@@ -511,7 +526,7 @@ ngx_http_lrt_api_write_servers(ngx_http_lrt_api_t *api)
             && lrt_peer_copy(&api->group->table, peer, NULL, &api->detail)
                == LRT_OK)
         {
-            ngx_http_lrt_api_conf_server(api, NULL, peer, &api->detail);
+            ngx_http_lrt_spec_write(&api->out, peer, &api->detail);
         }
 
         if (o->size > NGX_HTTP_LRT_API_CHUNK || ngx_http_lrt_api_tired(since))
@@ -552,46 +567,9 @@ ngx_http_lrt_api_one_server(ngx_http_lrt_api_t *api, const lrt_peer_t *peer)
         return ngx_http_lrt_api_not_found(api);
     }
 
-    ngx_http_lrt_api_conf_server(api, NULL, peer, &api->detail);
+    ngx_http_lrt_spec_write(&api->out, peer, &api->detail);
 
     return NGX_OK;
-}
-
-
-void
-ngx_http_lrt_api_conf_server(ngx_http_lrt_api_t *api, const char *key,
-    const lrt_peer_t *peer, const lrt_detail_t *detail)
-{
-    ngx_http_lrt_out_t  *o;
-    const lrt_params_t  *p;
-
-    o = &api->out;
-    p = &peer->entry.params;
-
-    ngx_http_lrt_json_open(o, key, '{');
-    ngx_http_lrt_json_uint(o, "id", peer->entry.ident - 1);
-    ngx_http_lrt_json_lrt_str(o, "server", lrt_table_name(detail));
-    ngx_http_lrt_json_uint(o, "weight", p->weight);
-    ngx_http_lrt_json_uint(o, "max_conns", p->max_conns);
-    ngx_http_lrt_json_uint(o, "max_fails", p->max_fails);
-    ngx_http_lrt_json_period(o, "fail_timeout", p->fail_timeout);
-    ngx_http_lrt_json_period(o, "slow_start", p->slow_start);
-    ngx_http_lrt_json_lrt_str(o, "route", lrt_table_route(detail));
-    ngx_http_lrt_json_bool(o, "backup", p->backup);
-    ngx_http_lrt_json_bool(o, "down", p->down);
-
-    if (p->drain) {
-        ngx_http_lrt_json_bool(o, "drain", 1);
-    }
-
-    if (p->forced) {
-        ngx_http_lrt_json_open(o, "lrt", '{');
-        ngx_http_lrt_json_text(o, "health",
-                               ngx_http_lrt_forced_words[p->forced]);
-        ngx_http_lrt_json_close(o, '}');
-    }
-
-    ngx_http_lrt_json_close(o, '}');
 }
 
 

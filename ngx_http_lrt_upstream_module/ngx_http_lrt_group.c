@@ -15,6 +15,8 @@ static ngx_int_t ngx_http_lrt_group_servers(ngx_conf_t *cf,
 static ngx_int_t ngx_http_lrt_group_server(ngx_conf_t *cf,
     ngx_http_upstream_srv_conf_t *us, ngx_http_upstream_server_t *from,
     ngx_addr_t *addr, lrt_server_t *server);
+static ngx_int_t ngx_http_lrt_alloc_index(ngx_conf_t *cf, lrt_conf_t *conf,
+    ngx_uint_t n);
 static ngx_int_t ngx_http_lrt_group_twice(ngx_conf_t *cf,
     ngx_http_upstream_srv_conf_t *us, lrt_server_t *first,
     lrt_server_t *second);
@@ -84,6 +86,10 @@ ngx_http_lrt_init_upstream(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
         return NGX_ERROR;
     }
 
+    if (ngx_http_lrt_state_init(cf, lscf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     /* for foreign code that walks peers: there are none */
 
     decoy = ngx_pcalloc(cf->pool, sizeof(ngx_http_upstream_rr_peers_t));
@@ -149,16 +155,9 @@ ngx_http_lrt_group_servers(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
     }
 
     conf = &lscf->conf;
-    conf->index_size = 16;
-
-    while (conf->index_size < 2 * n) {
-        conf->index_size *= 2;
-    }
-
-    conf->index = ngx_pcalloc(cf->pool, conf->index_size * sizeof(uint32_t));
     servers = ngx_pcalloc(cf->pool, (n + 1) * sizeof(lrt_server_t));
 
-    if (conf->index == NULL || servers == NULL) {
+    if (servers == NULL || ngx_http_lrt_alloc_index(cf, conf, n) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -187,6 +186,36 @@ ngx_http_lrt_group_servers(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
                 return NGX_ERROR;
             }
         }
+    }
+
+    lrt_merge_index(conf);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_alloc_index(ngx_conf_t *cf, lrt_conf_t *conf, ngx_uint_t n)
+{
+    conf->index_size = 16;
+
+    while (conf->index_size < 2 * n) {
+        conf->index_size *= 2;
+    }
+
+    conf->index = ngx_pcalloc(cf->pool, conf->index_size * sizeof(uint32_t));
+
+    return conf->index ? NGX_OK : NGX_ERROR;
+}
+
+
+/* servers that come from elsewhere */
+
+ngx_int_t
+ngx_http_lrt_index_conf(ngx_conf_t *cf, lrt_conf_t *conf)
+{
+    if (ngx_http_lrt_alloc_index(cf, conf, conf->n) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     lrt_merge_index(conf);

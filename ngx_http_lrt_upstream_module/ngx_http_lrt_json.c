@@ -17,6 +17,9 @@
 static ngx_int_t ngx_http_lrt_json_object(ngx_pool_t *pool, json_t *from,
     const ngx_http_lrt_field_t *fields, void *object, uint32_t *given,
     ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_json_elements(ngx_pool_t *pool, json_t *all,
+    const ngx_http_lrt_list_t *list, ngx_array_t *elements,
+    ngx_http_lrt_fault_t *fault);
 static ngx_int_t ngx_http_lrt_json_value(ngx_pool_t *pool, json_t *from,
     const ngx_http_lrt_field_t *field, void *object, uint32_t *given,
     ngx_http_lrt_fault_t *fault);
@@ -58,6 +61,109 @@ ngx_http_lrt_json_read(ngx_pool_t *pool, ngx_str_t *text,
     json_decref(root);
 
     return rc;
+}
+
+
+ngx_int_t
+ngx_http_lrt_json_document(ngx_pool_t *pool, ngx_str_t *text,
+    const ngx_http_lrt_field_t *fields, void *object, uint32_t *given,
+    const ngx_http_lrt_list_t *list, ngx_array_t *elements,
+    ngx_http_lrt_fault_t *fault)
+{
+    json_t        *root, *all;
+    ngx_int_t      rc;
+    json_error_t   error;
+
+    root = json_loadb((char *) text->data, text->len, JSON_REJECT_DUPLICATES,
+                      &error);
+
+    if (root == NULL) {
+        return ngx_http_lrt_fault(pool, fault,
+                                  NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, "JsonError",
+                                  "line %d: %s", error.line, error.text);
+    }
+
+    *given = 0;
+    all = NULL;
+
+    if (json_is_object(root)) {
+        all = json_incref(json_object_get(root, list->name));
+        json_object_del(root, list->name);
+    }
+
+    if (!json_is_array(all)) {
+        rc = ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                NGX_HTTP_LRT_BAD_FORMAT,
+                                "line 1: an object with a list \"%s\" is "
+                                "expected", list->name);
+    } else {
+        rc = ngx_http_lrt_json_object(pool, root, fields, object, given,
+                                      fault);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_lrt_json_elements(pool, all, list, elements, fault);
+    }
+
+    json_decref(all);
+    json_decref(root);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_json_elements(ngx_pool_t *pool, json_t *all,
+    const ngx_http_lrt_list_t *list, ngx_array_t *elements,
+    ngx_http_lrt_fault_t *fault)
+{
+    char       *element;
+    size_t      i;
+    json_t     *from;
+    uint32_t   *given;
+    ngx_int_t   rc;
+    ngx_str_t  *text;
+
+    json_array_foreach(all, i, from) {
+
+        element = ngx_array_push(elements);
+        if (element == NULL) {
+            return NGX_ERROR;
+        }
+
+        list->begin(element);
+        given = (uint32_t *) (element + list->given);
+
+        if (json_is_object(from)) {
+            rc = ngx_http_lrt_json_object(pool, from, list->fields, element,
+                                          given, fault);
+
+        } else if (json_is_string(from)) {
+            text = (ngx_str_t *) (element + list->text);
+            text->len = json_string_length(from);
+            text->data = ngx_pnalloc(pool, text->len + 1);
+
+            if (text->data == NULL) {
+                return NGX_ERROR;
+            }
+
+            ngx_memcpy(text->data, json_string_value(from), text->len + 1);
+
+            *given = list->text_given;
+            rc = NGX_OK;
+
+        } else {
+            rc = ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                    NGX_HTTP_LRT_BAD_FORMAT,
+                                    "an object or a text is expected");
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
 }
 
 

@@ -53,6 +53,25 @@ ngx_int_t ngx_http_lrt_json_read(ngx_pool_t *pool, ngx_str_t *text,
     const ngx_http_lrt_field_t *fields, void *object, uint32_t *given,
     ngx_http_lrt_fault_t *fault);
 
+/*
+ * A document: an object, one field of which is a list of objects, or of texts
+ * instead.  Each element is pushed to the array, and "begin" makes it empty.
+ */
+
+typedef struct {
+    const char                  *name;
+    const ngx_http_lrt_field_t  *fields;
+    size_t                       given;      /* where the mask is */
+    size_t                       text;       /* field for a text */
+    uint32_t                     text_given;
+    void                       (*begin)(void *element);
+} ngx_http_lrt_list_t;
+
+ngx_int_t ngx_http_lrt_json_document(ngx_pool_t *pool, ngx_str_t *text,
+    const ngx_http_lrt_field_t *fields, void *object, uint32_t *given,
+    const ngx_http_lrt_list_t *list, ngx_array_t *elements,
+    ngx_http_lrt_fault_t *fault);
+
 /* "10s", "500ms", "1m30s", or a number of seconds; NGX_ERROR */
 
 ngx_int_t ngx_http_lrt_period(const ngx_str_t *text, uint64_t *ms);

@@ -13,6 +13,7 @@
 static ngx_int_t ngx_http_lrt_out_page(ngx_http_lrt_out_t *o);
 static ngx_uint_t ngx_http_lrt_json_begin(ngx_http_lrt_out_t *o,
     const void *key, size_t len);
+static void ngx_http_lrt_json_line(ngx_http_lrt_out_t *o);
 static ngx_uint_t ngx_http_lrt_json_wanted(ngx_http_lrt_out_t *o,
     const void *key, size_t len);
 static void ngx_http_lrt_json_quote(ngx_http_lrt_out_t *o, const void *data,
@@ -189,6 +190,11 @@ ngx_http_lrt_json_close(ngx_http_lrt_out_t *o, int brace)
     }
 
     o->depth--;
+
+    if (o->comma && o->depth < o->lines) {
+        ngx_http_lrt_json_line(o);
+    }
+
     o->comma = 1;
 
     ngx_http_lrt_out_mem(o, &c, 1);
@@ -210,12 +216,29 @@ ngx_http_lrt_json_begin(ngx_http_lrt_out_t *o, const void *key, size_t len)
 
     o->comma = 1;
 
+    if (o->depth && o->depth <= o->lines) {
+        ngx_http_lrt_json_line(o);
+    }
+
     if (key) {
         ngx_http_lrt_json_quote(o, key, len);
         ngx_http_lrt_out_mem(o, ":", 1);
     }
 
     return 1;
+}
+
+
+static void
+ngx_http_lrt_json_line(ngx_http_lrt_out_t *o)
+{
+    ngx_uint_t  i;
+
+    ngx_http_lrt_out_mem(o, "\n", 1);
+
+    for (i = 0; i < o->depth; i++) {
+        ngx_http_lrt_out_mem(o, "  ", 2);
+    }
 }
 
 

@@ -31,6 +31,7 @@ typedef struct {
     ngx_str_t           *fields;         /* comma separated; NULL: all */
     ngx_uint_t           fields_depth;   /* where they are keys */
     ngx_uint_t           muted;          /* depth of what is left out, or 0 */
+    ngx_uint_t           lines;          /* depth of values on own lines */
     unsigned             comma:1;
     unsigned             failed:1;       /* no memory */
 } ngx_http_lrt_out_t;

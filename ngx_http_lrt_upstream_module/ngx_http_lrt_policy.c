@@ -9,6 +9,9 @@
 #include "ngx_http_lrt.h"
 
 
+#define NGX_HTTP_LRT_POLICY_WORDS  8
+
+
 typedef ngx_int_t (*ngx_http_lrt_param_pt)(lrt_policy_t *policy,
     ngx_str_t *value);
 
@@ -176,6 +179,47 @@ ngx_http_lrt_policy_read(lrt_policy_t *policy, ngx_str_t *value, ngx_uint_t n,
     }
 
     return NGX_OK;
+}
+
+
+/* a text, without "key=": variables need a configuration */
+
+ngx_int_t
+ngx_http_lrt_policy_words(lrt_policy_t *policy, ngx_str_t *text)
+{
+    u_char      *p, *end;
+    ngx_str_t    word[NGX_HTTP_LRT_POLICY_WORDS], *wrong, key;
+    ngx_uint_t   n;
+
+    p = text->data;
+    end = p + text->len;
+
+    for (n = 0; p < end; n++) {
+
+        if (n == NGX_HTTP_LRT_POLICY_WORDS) {
+            return NGX_ERROR;
+        }
+
+        word[n].data = p;
+
+        while (p < end && *p != ' ') {
+            p++;
+        }
+
+        word[n].len = p - word[n].data;
+
+        while (p < end && *p == ' ') {
+            p++;
+        }
+    }
+
+    if (n == 0
+        || ngx_http_lrt_policy_read(policy, word, n, &wrong, &key) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return key.len ? NGX_ERROR : NGX_OK;
 }
 
 

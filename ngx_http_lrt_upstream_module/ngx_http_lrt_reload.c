@@ -148,6 +148,7 @@ ngx_http_lrt_leave_pending(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
 
             set.change = &c;
             set.n = 1;
+            set.from_conf = (lscf[i]->state != NULL);
 
             if (lrt_change_commit(t, &set, now) != LRT_OK) {
                 break;
@@ -232,7 +233,22 @@ static void
 ngx_http_lrt_reload_merge(ngx_http_lrt_srv_conf_t *lscf, ngx_log_t *log)
 {
     lrt_rc_t       rc;
+    uint64_t       before;
+    lrt_head_t    *head;
     lrt_change_t  *changes;
+
+    head = lscf->table.head;
+    before = head->merged;
+
+    /* what a file decides, a configuration does not; it is looked at anyway */
+
+    if (lscf->state
+        && before
+        && (head->state_saved || ngx_http_lrt_state_loaded(lscf)))
+    {
+        lrt_store(&head->merged, lscf->conf.number);
+        return;
+    }
 
     changes = ngx_alloc(lrt_merge_max(&lscf->table, &lscf->conf)
                         * sizeof(lrt_change_t), log);
@@ -244,6 +260,10 @@ ngx_http_lrt_reload_merge(ngx_http_lrt_srv_conf_t *lscf, ngx_log_t *log)
                    ngx_http_lrt_now() / 1000);
 
     ngx_free(changes);
+
+    if (lscf->state && before == 0 && rc == LRT_OK) {
+        ngx_http_lrt_state_filled(lscf);
+    }
 
     switch (rc) {
 

@@ -157,3 +157,84 @@ ngx_http_lrt_spec_address(ngx_pool_t *pool, ngx_str_t *text, ngx_addr_t *addr,
 
     return NGX_OK;
 }
+
+
+void
+ngx_http_lrt_spec_write(ngx_http_lrt_out_t *o, const lrt_peer_t *peer,
+    const lrt_detail_t *detail)
+{
+    const lrt_params_t  *p;
+
+    p = &peer->entry.params;
+
+    ngx_http_lrt_json_open(o, NULL, '{');
+    ngx_http_lrt_json_uint(o, "id", peer->entry.ident - 1);
+    ngx_http_lrt_json_lrt_str(o, "server", lrt_table_name(detail));
+    ngx_http_lrt_json_uint(o, "weight", p->weight);
+    ngx_http_lrt_json_uint(o, "max_conns", p->max_conns);
+    ngx_http_lrt_json_uint(o, "max_fails", p->max_fails);
+    ngx_http_lrt_json_period(o, "fail_timeout", p->fail_timeout);
+    ngx_http_lrt_json_period(o, "slow_start", p->slow_start);
+    ngx_http_lrt_json_lrt_str(o, "route", lrt_table_route(detail));
+    ngx_http_lrt_json_bool(o, "backup", p->backup);
+    ngx_http_lrt_json_bool(o, "down", p->down);
+
+    if (p->drain) {
+        ngx_http_lrt_json_bool(o, "drain", 1);
+    }
+
+    if (p->forced) {
+        ngx_http_lrt_json_open(o, "lrt", '{');
+        ngx_http_lrt_json_text(o, "health",
+                               ngx_http_lrt_forced_words[p->forced]);
+        ngx_http_lrt_json_close(o, '}');
+    }
+
+    ngx_http_lrt_json_close(o, '}');
+}
+
+
+/* an address twice in a list, be it as a backup: "at" is the second */
+
+ngx_int_t
+ngx_http_lrt_spec_twice(ngx_pool_t *pool, ngx_http_lrt_spec_t *spec,
+    ngx_uint_t n, ngx_uint_t *at, ngx_http_lrt_fault_t *fault)
+{
+    uint32_t             *index, mask;
+    ngx_uint_t            i, j;
+    ngx_http_lrt_spec_t  *other;
+
+    for (mask = 15; mask < 2 * n; mask = 2 * mask + 1) { /* void */ }
+
+    index = ngx_pcalloc(pool, (mask + 1) * sizeof(uint32_t));
+    if (index == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        j = lrt_table_hash(spec[i].server.sockaddr, spec[i].server.socklen, 0)
+            & mask;
+
+        for ( /* void */ ; index[j]; j = (j + 1) & mask) {
+            other = &spec[index[j] - 1];
+
+            if (other->server.socklen == spec[i].server.socklen
+                && ngx_memcmp(other->server.sockaddr, spec[i].server.sockaddr,
+                              spec[i].server.socklen)
+                   == 0)
+            {
+                *at = i + 1;
+
+                return ngx_http_lrt_fault(pool, fault, NGX_HTTP_CONFLICT,
+                                          "EntryExists",
+                                          "server \"%V\" is listed twice",
+                                          &spec[i].address);
+            }
+        }
+
+        index[j] = (uint32_t) i + 1;
+    }
+
+    return NGX_OK;
+}

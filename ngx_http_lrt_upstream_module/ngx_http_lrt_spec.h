@@ -10,6 +10,7 @@
 
 #include "ngx_http_lrt.h"
 #include "ngx_http_lrt_json.h"
+#include "ngx_http_lrt_out.h"
 
 
 typedef struct {
@@ -46,6 +47,14 @@ ngx_int_t ngx_http_lrt_spec_check(ngx_pool_t *pool, ngx_http_lrt_spec_t *spec,
     ngx_http_lrt_fault_t *fault);
 ngx_int_t ngx_http_lrt_spec_address(ngx_pool_t *pool, ngx_str_t *text,
     ngx_addr_t *addr, ngx_http_lrt_fault_t *fault);
+
+ngx_int_t ngx_http_lrt_spec_twice(ngx_pool_t *pool, ngx_http_lrt_spec_t *spec,
+    ngx_uint_t n, ngx_uint_t *at, ngx_http_lrt_fault_t *fault);
+
+/* the same the other way round, as an element of a list */
+
+void ngx_http_lrt_spec_write(ngx_http_lrt_out_t *o, const lrt_peer_t *peer,
+    const lrt_detail_t *detail);
 
 
 #endif /* _NGX_HTTP_LRT_SPEC_H_INCLUDED_ */

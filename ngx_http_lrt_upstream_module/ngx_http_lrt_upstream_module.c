@@ -34,6 +34,13 @@ static ngx_command_t  ngx_http_lrt_commands[] = {
 #include "lrt_methods.h"
 #undef LRT_METHOD
 
+    { ngx_string("lrt_state"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_TAKE1,
+      ngx_http_lrt_state,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("lrt_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
       ngx_http_lrt_api,
@@ -104,17 +111,51 @@ ngx_http_lrt_method(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_lrt_srv_conf_t  *lscf = conf;
 
+    char                          *rv;
     ngx_http_upstream_srv_conf_t  *uscf;
 
-    uscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_upstream_module);
-
-    if (lscf->method != NGX_CONF_UNSET_UINT) {
+    if (lscf->method != NGX_CONF_UNSET_UINT && !lscf->implied) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"%V\" is a second load balancing method after "
                            "\"%s\", leave one of them", &cmd->name,
                            lrt_method((uint32_t) lscf->method)->name);
         return NGX_CONF_ERROR;
     }
+
+    rv = ngx_http_lrt_claim_group(cf, &cmd->name, lscf);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    lscf->implied = 0;
+    lscf->method = lrt_method_find((char *) cmd->name.data, cmd->name.len);
+
+    if (ngx_http_lrt_policy(cf, cmd, lscf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    uscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_upstream_module);
+
+    if (lrt_method((uint32_t) lscf->method)->takes & LRT_NO_BACKUP) {
+        uscf->flags &= ~NGX_HTTP_UPSTREAM_BACKUP;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_lrt_claim_group(ngx_conf_t *cf, ngx_str_t *directive,
+    ngx_http_lrt_srv_conf_t *lscf)
+{
+    ngx_http_upstream_srv_conf_t  *uscf;
+
+    if (lscf->method != NGX_CONF_UNSET_UINT) {
+        return NGX_CONF_OK;
+    }
+
+    uscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_upstream_module);
 
     if (uscf->peer.init_upstream) {
 
@@ -124,18 +165,16 @@ ngx_http_lrt_method(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "\"%V\" must be the only load balancing method "
                                "of the upstream and stand before \"sticky\"",
-                               &cmd->name);
+                               directive);
             return NGX_CONF_ERROR;
         }
 
         lscf->wrapper = uscf->peer.init_upstream;
     }
 
-    lscf->method = lrt_method_find((char *) cmd->name.data, cmd->name.len);
-
-    if (ngx_http_lrt_policy(cf, cmd, lscf) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
+    lscf->implied = 1;
+    lscf->method = LRT_METHOD_round_robin_ext;
+    lscf->conf.policy.method = LRT_METHOD_round_robin_ext;
 
     uscf->peer.init_upstream = ngx_http_lrt_init_upstream;
 
@@ -145,11 +184,8 @@ ngx_http_lrt_method(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                   |NGX_HTTP_UPSTREAM_MAX_FAILS
                   |NGX_HTTP_UPSTREAM_FAIL_TIMEOUT
                   |NGX_HTTP_UPSTREAM_DOWN
+                  |NGX_HTTP_UPSTREAM_BACKUP
                   |NGX_HTTP_LRT_MODIFY;
-
-    if (!(lrt_method((uint32_t) lscf->method)->takes & LRT_NO_BACKUP)) {
-        uscf->flags |= NGX_HTTP_UPSTREAM_BACKUP;
-    }
 
     if (ngx_http_lrt_push_placeholder(uscf) != NGX_OK) {
         return NGX_CONF_ERROR;

@@ -398,6 +398,26 @@ ngx_http_lrt_zone_find(ngx_cycle_t *cycle, ngx_str_t *name, size_t *size)
 }
 
 
+ngx_uint_t
+ngx_http_lrt_zone_live(ngx_cycle_t *cycle, ngx_http_lrt_srv_conf_t *lscf)
+{
+    u_char            buf[NGX_MAX_ERROR_STR];
+    size_t            size;
+    ngx_str_t         name;
+    lrt_table_t       t;
+    ngx_slab_pool_t  *shpool;
+
+    name.data = buf;
+    name.len = ngx_slprintf(buf, buf + sizeof(buf), "lrt:%V",
+                            &lscf->upstream->host)
+               - buf;
+
+    shpool = ngx_http_lrt_zone_find(cycle, &name, &size);
+
+    return shpool && lrt_table_attach(&t, shpool->data, size) == LRT_OK;
+}
+
+
 /*
  * The writers' lock of a table: the mutex of its zone, since that is the one
  * which nginx releases when its owner dies.  A worker never waits for it, but

@@ -1,0 +1,77 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * Files, read and written by a thread, so that a slow disk stops nobody else.
+ * A job belongs to the thread from "start" until it is done.
+ */
+
+
+#ifndef _NGX_HTTP_LRT_DISK_H_INCLUDED_
+#define _NGX_HTTP_LRT_DISK_H_INCLUDED_
+
+
+#include "ngx_http_lrt_compat.h"
+
+#include "lrt_atomic.h"
+#include "lrt_types.h"
+
+
+#define NGX_HTTP_LRT_DISK_MAX  (64 * 1024 * 1024)
+
+
+typedef struct ngx_http_lrt_job_s  ngx_http_lrt_job_t;
+
+typedef enum {
+    NGX_HTTP_LRT_JOB_DONE = 0,
+    NGX_HTTP_LRT_JOB_EDITED,         /* the file is not what it was */
+    NGX_HTTP_LRT_JOB_MISSING,
+    NGX_HTTP_LRT_JOB_FAILED          /* "what" and "error" say why */
+} ngx_http_lrt_job_e;
+
+
+struct ngx_http_lrt_job_s {
+    ngx_http_lrt_job_t    *next;
+    void                 (*work)(ngx_http_lrt_job_t *job);
+    uint32_t               finished;     /* by lrt_load() */
+
+    char                  *path;         /* in the same piece of memory */
+    uint64_t               known;        /* hash of the file, or 0 for any */
+
+    ngx_http_lrt_job_e     rc;
+    const char            *what;
+    int                    error;
+
+    u_char                *text;         /* to write; or what was read */
+    size_t                 len;
+    uint64_t               hash;         /* of the text */
+
+    /* for the owner */
+
+    uint64_t               number;
+    void                  *data;
+};
+
+
+/* hash of a text; never 0 */
+
+uint64_t ngx_http_lrt_disk_hash(const void *text, size_t len);
+
+ngx_http_lrt_job_t *ngx_http_lrt_disk_job(const char *path, ngx_log_t *log);
+void ngx_http_lrt_disk_free(ngx_http_lrt_job_t *job);
+
+/* NGX_ERROR: there is no thread, the job was not started */
+
+ngx_int_t ngx_http_lrt_disk_start(ngx_http_lrt_job_t *job, ngx_log_t *log);
+
+/*
+ * Works of jobs, which may also be done at once.  "read" leaves the text if it
+ * is not the one that is known; "write" replaces the file in one step, unless
+ * it is not the one that is known.
+ */
+
+void ngx_http_lrt_disk_read(ngx_http_lrt_job_t *job);
+void ngx_http_lrt_disk_write(ngx_http_lrt_job_t *job);
+
+
+#endif /* _NGX_HTTP_LRT_DISK_H_INCLUDED_ */

@@ -1,0 +1,46 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * State files: what the files about them share.
+ */
+
+
+#ifndef _NGX_HTTP_LRT_STATE_H_INCLUDED_
+#define _NGX_HTTP_LRT_STATE_H_INCLUDED_
+
+
+#include "ngx_http_lrt_disk.h"
+#include "ngx_http_lrt_spec.h"
+#include "lrt_split.h"
+
+
+/* what a file says; in a pool of its own */
+
+typedef struct {
+    ngx_pool_t               *pool;
+    lrt_server_t             *server;
+    uint32_t                  n;
+    uint64_t                  next_ident;    /* or 0 */
+    lrt_policy_t              policy;
+    ngx_uint_t                has_policy;
+    uint64_t                  hash;
+    ngx_str_t                 why;           /* it is of no use */
+} ngx_http_lrt_state_doc_t;
+
+
+/*
+ * NGX_OK, NGX_DECLINED with doc->why, or NGX_ERROR.  Needs nothing of nginx
+ * but the pool, so a thread may call it.
+ */
+
+ngx_int_t ngx_http_lrt_state_parse(ngx_http_lrt_state_doc_t *doc,
+    ngx_str_t *text);
+
+/* the table as a text; its generation, or 0 if there was no time or memory */
+
+uint64_t ngx_http_lrt_state_print(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_out_t *o);
+
+
+#endif /* _NGX_HTTP_LRT_STATE_H_INCLUDED_ */

@@ -1,0 +1,481 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * The text of a state file, in both directions.  Besides our own form it may
+ * be the short one that people write: servers as host and port, as a text or
+ * as a URL, and "algorithm" by a common name.
+ */
+
+
+#include "ngx_http_lrt_state.h"
+
+
+#define NGX_HTTP_LRT_STATE_VERSION  1
+#define NGX_HTTP_LRT_STATE_WORDS    8
+
+
+typedef struct {
+    uint32_t             version;
+    uint64_t             next_id;
+    ngx_str_t            upstream;
+    ngx_str_t            method;
+    ngx_str_t            algorithm;
+    ngx_str_t            check_uri;
+    uint64_t             check_interval;
+} ngx_http_lrt_state_head_t;
+
+#define NGX_HTTP_LRT_STATE_NEXT_ID  0x01
+
+
+#define ngx_http_lrt_state_field(name, kind, member, field, max)              \
+    { name, NGX_HTTP_LRT_##kind, offsetof(ngx_http_lrt_state_head_t, member), \
+      field, max, NULL, NULL }
+
+
+static const ngx_http_lrt_field_t  ngx_http_lrt_state_fields[] = {
+    ngx_http_lrt_state_field("version", UINT32, version, 0, UINT32_MAX),
+    ngx_http_lrt_state_field("upstream", TEXT, upstream, 0, 4096),
+    ngx_http_lrt_state_field("next_id", UINT64, next_id,
+                             NGX_HTTP_LRT_STATE_NEXT_ID, INT64_MAX),
+    ngx_http_lrt_state_field("method", TEXT, method, 0, 256),
+    ngx_http_lrt_state_field("algorithm", TEXT, algorithm, 0, 256),
+    ngx_http_lrt_state_field("health_check_url", TEXT, check_uri, 0, 4096),
+    ngx_http_lrt_state_field("health_check_interval", PERIOD, check_interval,
+                             0, LRT_MAX_TIME),
+    { NULL, 0, 0, 0, 0, NULL, NULL }
+};
+
+
+/* what others call our methods */
+
+static const struct {
+    const char  *algorithm;
+    const char  *method;
+} ngx_http_lrt_state_algorithms[] = {
+    { "round_robin", "round_robin_ext" },
+    { "least_connections", "least_conn_ext" },
+    { "least_conn", "least_conn_ext" },
+    { "hashing", "iphash_ext" },
+    { "ip_hash", "iphash_ext" },
+    { "least_response_time", "least_time header" },
+    { "least_time", "least_time header" },
+    { NULL, NULL }
+};
+
+
+static void ngx_http_lrt_state_begin(void *element);
+static ngx_int_t ngx_http_lrt_state_method(ngx_http_lrt_state_doc_t *doc,
+    ngx_http_lrt_state_head_t *head, ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_state_servers(ngx_http_lrt_state_doc_t *doc,
+    ngx_array_t *specs, ngx_uint_t *at, ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_state_where(ngx_pool_t *pool,
+    ngx_http_lrt_spec_t *spec, ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_state_idents(ngx_http_lrt_state_doc_t *doc,
+    ngx_array_t *specs, uint64_t next, ngx_uint_t *at,
+    ngx_http_lrt_fault_t *fault);
+static int ngx_libc_cdecl ngx_http_lrt_state_compare(const void *one,
+    const void *two);
+
+
+static const ngx_http_lrt_list_t  ngx_http_lrt_state_list = {
+    "servers",
+    ngx_http_lrt_spec_fields,
+    offsetof(ngx_http_lrt_spec_t, given),
+    offsetof(ngx_http_lrt_spec_t, address),
+    NGX_HTTP_LRT_GIVEN_SERVER,
+    ngx_http_lrt_state_begin
+};
+
+
+ngx_int_t
+ngx_http_lrt_state_parse(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text)
+{
+    uint32_t                    given;
+    ngx_int_t                   rc;
+    ngx_uint_t                  at;
+    ngx_array_t                 specs;
+    ngx_http_lrt_fault_t        fault;
+    ngx_http_lrt_state_head_t   head;
+
+    ngx_memzero(&head, sizeof(ngx_http_lrt_state_head_t));
+    ngx_memzero(&fault, sizeof(ngx_http_lrt_fault_t));
+
+    head.version = NGX_HTTP_LRT_STATE_VERSION;
+
+    doc->hash = ngx_http_lrt_disk_hash(text->data, text->len);
+
+    if (ngx_array_init(&specs, doc->pool, 64, sizeof(ngx_http_lrt_spec_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    at = 0;
+
+    rc = ngx_http_lrt_json_document(doc->pool, text,
+                                    ngx_http_lrt_state_fields, &head, &given,
+                                    &ngx_http_lrt_state_list, &specs, &fault);
+
+    if (rc == NGX_DECLINED && specs.nelts) {
+        at = specs.nelts;
+    }
+
+    if (rc == NGX_OK && head.version != NGX_HTTP_LRT_STATE_VERSION) {
+        rc = ngx_http_lrt_fault(doc->pool, &fault, 0, "",
+                                "\"version\" %uD is not known", head.version);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_lrt_state_method(doc, &head, &fault);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_lrt_state_servers(doc, &specs, &at, &fault);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_lrt_state_idents(doc, &specs,
+                                       (given & NGX_HTTP_LRT_STATE_NEXT_ID)
+                                       ? head.next_id + 1 : 1,
+                                       &at, &fault);
+    }
+
+    if (rc == NGX_DECLINED && at) {
+        rc = ngx_http_lrt_fault(doc->pool, &fault, 0, "",
+                                "line %uD: server %ui: %V",
+                                lrt_split_line(text->data, text->len,
+                                               "servers", (uint32_t) at - 1),
+                                at, &fault.text);
+    }
+
+    doc->why = fault.text;
+
+    return rc;
+}
+
+
+static void
+ngx_http_lrt_state_begin(void *element)
+{
+    ngx_http_lrt_spec_t  *spec = element;
+
+    ngx_memzero(spec, sizeof(ngx_http_lrt_spec_t));
+    ngx_http_lrt_server_defaults(&spec->server.params);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_state_method(ngx_http_lrt_state_doc_t *doc,
+    ngx_http_lrt_state_head_t *head, ngx_http_lrt_fault_t *fault)
+{
+    ngx_str_t   method;
+    ngx_uint_t  i;
+
+    method = head->method;
+
+    if (head->algorithm.len) {
+
+        if (method.len) {
+            return ngx_http_lrt_fault(doc->pool, fault, 0, "",
+                                      "both \"method\" and \"algorithm\"");
+        }
+
+        method = head->algorithm;
+
+        for (i = 0; ngx_http_lrt_state_algorithms[i].algorithm; i++) {
+
+            if (ngx_strcmp(ngx_http_lrt_state_algorithms[i].algorithm,
+                           method.data)
+                == 0)
+            {
+                method.data = (u_char *)
+                                      ngx_http_lrt_state_algorithms[i].method;
+                method.len = ngx_strlen(method.data);
+                break;
+            }
+        }
+    }
+
+    if (method.len == 0) {
+        return NGX_OK;
+    }
+
+    doc->has_policy = 1;
+
+    if (ngx_http_lrt_policy_words(&doc->policy, &method) != NGX_OK) {
+        return ngx_http_lrt_fault(doc->pool, fault, 0, "",
+                                  "invalid method \"%V\"",
+                                  head->algorithm.len ? &head->algorithm
+                                                      : &head->method);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_state_servers(ngx_http_lrt_state_doc_t *doc, ngx_array_t *specs,
+    ngx_uint_t *at, ngx_http_lrt_fault_t *fault)
+{
+    ngx_int_t             rc;
+    ngx_uint_t            i;
+    ngx_http_lrt_spec_t  *spec;
+
+    spec = specs->elts;
+
+    if (specs->nelts > LRT_MAX_CAPACITY / 2) {
+        return ngx_http_lrt_fault(doc->pool, fault, 0, "",
+                                  "%ui servers are too many", specs->nelts);
+    }
+
+    doc->n = (uint32_t) specs->nelts;
+    doc->server = ngx_pcalloc(doc->pool, (doc->n + 1) * sizeof(lrt_server_t));
+
+    if (doc->server == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < specs->nelts; i++) {
+
+        *at = i + 1;
+
+        rc = ngx_http_lrt_state_where(doc->pool, &spec[i], fault);
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_lrt_spec_check(doc->pool, &spec[i], fault);
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        if (doc->has_policy
+            && spec[i].server.params.backup
+            && (lrt_method(doc->policy.method)->takes & LRT_NO_BACKUP))
+        {
+            return ngx_http_lrt_fault(doc->pool, fault, 0, "",
+                                      "\"%s\" has no backup servers",
+                                      lrt_method(doc->policy.method)->name);
+        }
+
+        doc->server[i] = spec[i].server;
+    }
+
+    rc = ngx_http_lrt_spec_twice(doc->pool, spec, specs->nelts, at, fault);
+
+    if (rc == NGX_OK) {
+        *at = 0;
+    }
+
+    return rc;
+}
+
+
+/* host and port, or a URL, become "server" */
+
+static ngx_int_t
+ngx_http_lrt_state_where(ngx_pool_t *pool, ngx_http_lrt_spec_t *spec,
+    ngx_http_lrt_fault_t *fault)
+{
+    u_char     *p, *end;
+    size_t      len;
+    ngx_str_t  *text;
+
+    text = &spec->address;
+
+    if (spec->host.len) {
+
+        if (spec->given & NGX_HTTP_LRT_GIVEN_SERVER) {
+            return ngx_http_lrt_fault(pool, fault, 0, "",
+                                      "both \"host\" and \"server\"");
+        }
+
+        len = spec->host.len + sizeof("[]:65535");
+
+        text->data = ngx_pnalloc(pool, len);
+        if (text->data == NULL) {
+            return NGX_ERROR;
+        }
+
+        p = ngx_slprintf(text->data, text->data + len,
+                         ngx_strlchr(spec->host.data,
+                                     spec->host.data + spec->host.len, ':')
+                         && spec->host.data[0] != '[' ? "[%V]" : "%V",
+                         &spec->host);
+
+        if (spec->port) {
+            p = ngx_slprintf(p, text->data + len, ":%uD", spec->port);
+        }
+
+        text->len = p - text->data;
+        spec->given |= NGX_HTTP_LRT_GIVEN_SERVER;
+
+        return NGX_OK;
+    }
+
+    if (!(spec->given & NGX_HTTP_LRT_GIVEN_SERVER)) {
+        return ngx_http_lrt_fault(pool, fault, 0, "",
+                                  "missing \"server\", or \"host\"");
+    }
+
+    end = text->data + text->len;
+
+    if (text->len > 7 && ngx_strncasecmp(text->data, (u_char *) "http://", 7)
+                         == 0)
+    {
+        text->data += 7;
+
+    } else if (text->len > 8
+               && ngx_strncasecmp(text->data, (u_char *) "https://", 8) == 0)
+    {
+        return ngx_http_lrt_fault(pool, fault, 0, "",
+                                  "whether TLS is used is up to \"proxy_pass\","
+                                  " write host:port instead of \"%V\"", text);
+    } else {
+        return NGX_OK;
+    }
+
+    /* a path would be lost, the one of "/" is none */
+
+    if (end > text->data && end[-1] == '/') {
+        end--;
+    }
+
+    text->len = end - text->data;
+
+    return NGX_OK;
+}
+
+
+/* ids are unique; who has none comes behind all that were given */
+
+static ngx_int_t
+ngx_http_lrt_state_idents(ngx_http_lrt_state_doc_t *doc, ngx_array_t *specs,
+    uint64_t next, ngx_uint_t *at, ngx_http_lrt_fault_t *fault)
+{
+    uint32_t              i, n;
+    uint64_t             *ident;
+    ngx_http_lrt_spec_t  *spec;
+
+    spec = specs->elts;
+    n = 0;
+
+    ident = ngx_palloc(doc->pool, (doc->n + 1) * sizeof(uint64_t));
+    if (ident == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < doc->n; i++) {
+        if (spec[i].given & NGX_HTTP_LRT_GIVEN_ID) {
+            ident[n++] = spec[i].id + 1;
+        }
+    }
+
+    ngx_qsort(ident, n, sizeof(uint64_t), ngx_http_lrt_state_compare);
+
+    for (i = 1; i < n; i++) {
+        if (ident[i] == ident[i - 1]) {
+            *at = 0;
+            return ngx_http_lrt_fault(doc->pool, fault, 0, "",
+                                      "the id %uL is there twice",
+                                      ident[i] - 1);
+        }
+    }
+
+    if (n && ident[n - 1] >= next) {
+        next = ident[n - 1] + 1;
+    }
+
+    for (i = 0; i < doc->n; i++) {
+        doc->server[i].ident = (spec[i].given & NGX_HTTP_LRT_GIVEN_ID)
+                               ? spec[i].id + 1 : next++;
+    }
+
+    doc->next_ident = next;
+
+    return NGX_OK;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_lrt_state_compare(const void *one, const void *two)
+{
+    const uint64_t  *a = one;
+    const uint64_t  *b = two;
+
+    return (*a > *b) - (*a < *b);
+}
+
+
+uint64_t
+ngx_http_lrt_state_print(ngx_http_lrt_srv_conf_t *lscf, ngx_http_lrt_out_t *o)
+{
+    u_char           method[NGX_MAX_ERROR_STR], *p;
+    uint32_t         i, n;
+    uint64_t         now, next;
+    ngx_str_t        s;
+    lrt_table_t     *t;
+    lrt_peer_t      *peer;
+    lrt_detail_t    *detail;
+    lrt_snapshot_t   snap;
+
+    t = &lscf->table;
+    peer = NULL;
+    n = 0;
+    now = ngx_http_lrt_now() / 1000;
+
+    for ( ;; ) {
+        if (lrt_snapshot(t, &snap, peer, n, now) != LRT_OK) {
+            return 0;
+        }
+
+        if (snap.copied == snap.n) {
+            break;
+        }
+
+        n = snap.n + 64;
+        peer = ngx_palloc(o->pool, n * sizeof(lrt_peer_t));
+
+        if (peer == NULL) {
+            return 0;
+        }
+    }
+
+    detail = ngx_palloc(o->pool, sizeof(lrt_detail_t));
+    if (detail == NULL) {
+        return 0;
+    }
+
+    next = lrt_load(&t->head->next_ident) - 1;
+    p = ngx_http_lrt_policy_text(method, method + sizeof(method),
+                                 &snap.policy);
+    s.data = method;
+    s.len = p - method;
+
+    o->lines = 2;
+
+    ngx_http_lrt_json_open(o, NULL, '{');
+    ngx_http_lrt_json_uint(o, "version", NGX_HTTP_LRT_STATE_VERSION);
+    ngx_http_lrt_json_str(o, "upstream", &lscf->upstream->host);
+    ngx_http_lrt_json_uint(o, "next_id", next);
+    ngx_http_lrt_json_str(o, "method", &s);
+    ngx_http_lrt_json_open(o, "servers", '[');
+
+    for (i = 0; i < snap.copied; i++) {
+
+        /* the group has changed, and is to be printed anew */
+
+        if (lrt_peer_copy(t, &peer[i], NULL, detail) != LRT_OK) {
+            return 0;
+        }
+
+        ngx_http_lrt_spec_write(o, &peer[i], detail);
+    }
+
+    ngx_http_lrt_json_close(o, ']');
+    ngx_http_lrt_json_close(o, '}');
+    ngx_http_lrt_out_str(o, "\n");
+
+    return o->failed ? 0 : snap.generation;
+}
