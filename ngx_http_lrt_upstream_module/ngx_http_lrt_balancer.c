@@ -430,7 +430,7 @@ ngx_http_lrt_cut_off(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
                                                            [pick->slot].ident)
                != pick->ident)
         {
-            (void) ngx_shutdown_socket(c->fd, NGX_RDWR_SHUTDOWN);
+            (void) ngx_shutdown_socket(c->fd, SHUT_RDWR);
         }
     }
 }
