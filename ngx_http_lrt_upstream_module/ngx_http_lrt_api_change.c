@@ -13,6 +13,7 @@ static ngx_int_t ngx_http_lrt_api_add_specs(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_add_locked(ngx_http_lrt_api_t *api,
     lrt_change_set_t *set);
 static ngx_int_t ngx_http_lrt_api_replace_specs(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_replace_all(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_replace_locked(ngx_http_lrt_api_t *api,
     lrt_change_set_t *set);
 static ngx_int_t ngx_http_lrt_api_same_id(ngx_http_lrt_api_t *api,
@@ -152,6 +153,18 @@ ngx_http_lrt_api_replace_specs(ngx_http_lrt_api_t *api)
         return rc;
     }
 
+    /* with thousands of servers both halves take their time */
+
+    api->step = ngx_http_lrt_api_replace_all;
+    api->wait = 0;
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_replace_all(ngx_http_lrt_api_t *api)
+{
     return ngx_http_lrt_api_locked(api, api->specs.nelts
                                         + api->group->table.capacity + 1,
                                    ngx_http_lrt_api_replace_locked);
