@@ -12,6 +12,17 @@
 static lrt_change_t *lrt_plan_push(lrt_change_set_t *set, lrt_change_e type);
 
 
+uint32_t
+lrt_plan_max(const lrt_table_t *t, uint32_t n)
+{
+    const lrt_side_t  *side;
+
+    side = lrt_table_side(t, lrt_table_generation(t));
+
+    return n + side->tier[LRT_PRIMARY].n + side->tier[LRT_BACKUP].n;
+}
+
+
 lrt_rc_t
 lrt_plan(const lrt_table_t *t, const lrt_server_t *want, uint32_t n,
     uint8_t *seen, lrt_change_set_t *set, lrt_plan_t *plan)

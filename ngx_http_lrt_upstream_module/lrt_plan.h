@@ -23,10 +23,14 @@ typedef struct {
 } lrt_plan_t;
 
 
+/* room for so many changes is needed; the writers' lock is held */
+
+uint32_t lrt_plan_max(const lrt_table_t *t, uint32_t n);
+
 /*
- * Fills in set->change, which must have room for n + t->capacity + 1 of them,
- * behind those that are there already; lrt_change_commit() checks the rest.
- * "seen" is memory of t->capacity bytes.  The writers' lock is held.
+ * Fills in set->change behind those that are there already;
+ * lrt_change_commit() checks the rest.  "seen" is memory of t->capacity bytes.
+ * The writers' lock is held.
  *
  * LRT_EXISTS: an address is wanted twice; LRT_FULL: there is no room for the
  * new servers, "added" says how many there are.

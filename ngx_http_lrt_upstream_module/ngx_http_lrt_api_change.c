@@ -165,9 +165,7 @@ ngx_http_lrt_api_replace_specs(ngx_http_lrt_api_t *api)
 static ngx_int_t
 ngx_http_lrt_api_replace_all(ngx_http_lrt_api_t *api)
 {
-    return ngx_http_lrt_api_locked(api, api->specs.nelts
-                                        + api->group->table.capacity + 1,
-                                   ngx_http_lrt_api_replace_locked);
+    return ngx_http_lrt_api_locked(api, 0, ngx_http_lrt_api_replace_locked);
 }
 
 
@@ -190,8 +188,11 @@ ngx_http_lrt_api_replace_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
 
     want = ngx_palloc(api->request->pool, (n + 1) * sizeof(lrt_server_t));
     seen = ngx_palloc(api->request->pool, t->capacity);
+    set->change = ngx_palloc(api->request->pool,
+                             (lrt_plan_max(t, (uint32_t) n) + 1)
+                             * sizeof(lrt_change_t));
 
-    if (want == NULL || seen == NULL) {
+    if (want == NULL || seen == NULL || set->change == NULL) {
         return NGX_ERROR;
     }
 

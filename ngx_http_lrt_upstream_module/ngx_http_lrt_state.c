@@ -826,15 +826,18 @@ ngx_http_lrt_state_apply(ngx_http_lrt_srv_conf_t *lscf,
 
     ngx_memzero(&set, sizeof(lrt_change_set_t));
 
-    seen = ngx_palloc(doc->pool, t->capacity);
-    set.change = ngx_palloc(doc->pool, (doc->n + t->capacity + 1)
-                                       * sizeof(lrt_change_t));
-
-    if (seen == NULL || set.change == NULL) {
+    if (!ngx_http_lrt_trylock(lscf)) {
         return NGX_AGAIN;
     }
 
-    if (!ngx_http_lrt_trylock(lscf)) {
+    /* and one for the method */
+
+    seen = ngx_palloc(doc->pool, t->capacity);
+    set.change = ngx_palloc(doc->pool, (lrt_plan_max(t, doc->n) + 1)
+                                       * sizeof(lrt_change_t));
+
+    if (seen == NULL || set.change == NULL) {
+        ngx_http_lrt_unlock(lscf);
         return NGX_AGAIN;
     }
 
