@@ -146,6 +146,12 @@ lrt_merge(lrt_table_t *t, const lrt_conf_t *conf, lrt_change_t *changes,
         if (set.n) {
             rc = lrt_change_commit(t, &set, now);
 
+            /* a late request has stepped into a slot that was free: no harm */
+
+            if (rc == LRT_FULL) {
+                return LRT_BUSY;
+            }
+
             if (rc != LRT_OK) {
                 return rc;
             }

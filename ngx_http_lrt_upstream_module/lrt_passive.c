@@ -55,7 +55,7 @@ lrt_passive_pick(const lrt_params_t *params, lrt_hot_t *hot, uint64_t now)
 }
 
 
-unsigned
+lrt_passive_e
 lrt_passive_failed(const lrt_params_t *params, lrt_hot_t *hot, uint64_t now)
 {
     uint32_t  fails;
@@ -67,7 +67,12 @@ lrt_passive_failed(const lrt_params_t *params, lrt_hot_t *hot, uint64_t now)
 
     fails = lrt_add(&hot->fails, 1) + 1;
 
-    return params->max_fails && fails >= params->max_fails;
+    if (params->max_fails == 0 || fails < params->max_fails) {
+        return LRT_PASSIVE_COUNTED;
+    }
+
+    return (fails == params->max_fails) ? LRT_PASSIVE_SHUT_OUT
+                                        : LRT_PASSIVE_STILL_OUT;
 }
 
 

@@ -33,9 +33,15 @@ uint64_t lrt_passive_until(const lrt_params_t *params, const lrt_hot_t *hot);
 unsigned lrt_passive_pick(const lrt_params_t *params, lrt_hot_t *hot,
     uint64_t now);
 
-/* true if the failure shuts the server out */
+/* what a failure does: nothing yet, or it shuts the server out, or keeps it so */
 
-unsigned lrt_passive_failed(const lrt_params_t *params, lrt_hot_t *hot,
+typedef enum {
+    LRT_PASSIVE_COUNTED = 0,
+    LRT_PASSIVE_SHUT_OUT,
+    LRT_PASSIVE_STILL_OUT
+} lrt_passive_e;
+
+lrt_passive_e lrt_passive_failed(const lrt_params_t *params, lrt_hot_t *hot,
     uint64_t now);
 
 void lrt_passive_passed(lrt_hot_t *hot);

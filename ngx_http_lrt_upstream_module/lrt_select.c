@@ -23,6 +23,8 @@ static void lrt_select_reason(const lrt_view_t *view, const lrt_ask_t *ask,
     uint32_t slot, unsigned point, lrt_reason_t *reason);
 static void lrt_select_learn(lrt_table_t *t, lrt_hot_t *hot,
     const lrt_policy_t *policy, const lrt_outcome_t *out, uint64_t now);
+static lrt_ended_e lrt_select_failed(lrt_table_t *t, const lrt_entry_t *entry,
+    lrt_hot_t *hot, lrt_stats_t *st, uint64_t now);
 static uint32_t lrt_select_slot(lrt_table_t *t, uint64_t generation,
     const lrt_ask_t *ask, lrt_view_t *view, unsigned point);
 static uint32_t lrt_select_bound(lrt_view_t *view, uint64_t sid);
@@ -156,22 +158,13 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
 
     if (entry->ident == pick->ident) {
 
-        lrt_select_learn(t, hot, &lrt_table_side(t, generation)->policy, out,
-                         now);
+        lrt_select_learn(t, hot, &side->policy, out, now);
 
         if (how == LRT_ENDED_WELL) {
             lrt_passive_passed(hot);
 
-        /* what a lone server fails must not shut it out when another comes */
-
-        } else if (how == LRT_ENDED_FAILED
-                   && !lrt_load(&side->tier[entry->params.backup ? LRT_BACKUP
-                                                   : LRT_PRIMARY].lone)
-                   && lrt_passive_failed(&entry->params, hot, now))
-        {
-            (void) lrt_add(&st->unavail, 1);
-            lrt_rank_wake_at(t, lrt_passive_until(&entry->params, hot));
-            how = LRT_ENDED_SHUT_OUT;
+        } else if (how == LRT_ENDED_FAILED) {
+            how = lrt_select_failed(t, entry, hot, st, now);
         }
     }
 
@@ -182,6 +175,39 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
     lrt_rank_touch(t, pick->slot, now);
 
     return how;
+}
+
+
+/* what a lone server fails must not shut it out when another comes */
+
+static lrt_ended_e
+lrt_select_failed(lrt_table_t *t, const lrt_entry_t *entry, lrt_hot_t *hot,
+    lrt_stats_t *st, uint64_t now)
+{
+    lrt_tier_e         tier;
+    lrt_passive_e      state;
+    const lrt_side_t  *side;
+
+    side = lrt_table_side(t, lrt_table_generation(t));
+    tier = entry->params.backup ? LRT_BACKUP : LRT_PRIMARY;
+
+    if (lrt_load(&side->tier[tier].lone)) {
+        return LRT_ENDED_FAILED;
+    }
+
+    state = lrt_passive_failed(&entry->params, hot, now);
+
+    if (state == LRT_PASSIVE_COUNTED) {
+        return LRT_ENDED_FAILED;
+    }
+
+    if (state == LRT_PASSIVE_SHUT_OUT) {
+        (void) lrt_add(&st->unavail, 1);
+    }
+
+    lrt_rank_wake_at(t, lrt_passive_until(&entry->params, hot));
+
+    return LRT_ENDED_SHUT_OUT;
 }
 
 
