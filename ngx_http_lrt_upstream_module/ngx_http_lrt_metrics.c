@@ -21,6 +21,7 @@ typedef struct {
 typedef struct {
     ngx_http_lrt_metrics_group_t *group;
     lrt_peer_t                    peer;
+    ngx_str_t                     labels;        /* up to its own */
 } ngx_http_lrt_metrics_peer_t;
 
 
@@ -81,8 +82,12 @@ static void ngx_http_lrt_metrics_server(ngx_http_lrt_api_t *api,
 static void ngx_http_lrt_metrics_upstream(ngx_http_lrt_api_t *api,
     const char *name, const ngx_http_lrt_metrics_group_t *mg,
     const char *label, const char *value);
-static void ngx_http_lrt_metrics_label(ngx_http_lrt_out_t *o,
-    const void *data, size_t len);
+static ngx_int_t ngx_http_lrt_metrics_labels(ngx_http_lrt_api_t *api,
+    ngx_http_lrt_metrics_peer_t *mp);
+static void ngx_http_lrt_metrics_own_label(ngx_http_lrt_out_t *o,
+    const char *label, const char *value);
+static u_char *ngx_http_lrt_metrics_escape(u_char *dst, const void *data,
+    size_t len);
 static void ngx_http_lrt_metrics_end(ngx_http_lrt_out_t *o, uint64_t n);
 static void ngx_http_lrt_metrics_seconds(ngx_http_lrt_out_t *o, uint64_t us);
 
@@ -184,7 +189,6 @@ static ngx_int_t
 ngx_http_lrt_metrics_copy(ngx_http_lrt_api_t *api)
 {
     uint32_t                       i;
-    lrt_hot_t                      hot;
     ngx_uint_t                     n;
     ngx_pool_t                    *pool;
     ngx_http_lrt_srv_conf_t      **lscf;
@@ -233,12 +237,18 @@ ngx_http_lrt_metrics_copy(ngx_http_lrt_api_t *api)
         for (i = 0; i < api->snap.copied; i++) {
             mp[i].group = mg;
             mp[i].peer = api->peer[i];
+            mp[i].labels.len = 0;
 
-            if (lrt_peer_copy(&api->group->table, &mp[i].peer, &hot, NULL)
+            if (lrt_peer_copy(&api->group->table, &mp[i].peer, &api->hot,
+                              &api->detail)
                 == LRT_OK)
             {
-                mg->states[lrt_peer_state(&mg->snap, &mp[i].peer, &hot,
+                mg->states[lrt_peer_state(&mg->snap, &mp[i].peer, &api->hot,
                                           api->now)]++;
+
+                if (ngx_http_lrt_metrics_labels(api, &mp[i]) != NGX_OK) {
+                    return NGX_ERROR;
+                }
             }
         }
     }
@@ -317,9 +327,10 @@ ngx_http_lrt_metrics_peers(ngx_http_lrt_api_t *api,
 
     while (api->next < api->peers.nelts) {
 
-        if (lrt_peer_copy(&mp[api->next].group->group->table,
-                          &mp[api->next].peer, &api->hot, &api->detail)
-            == LRT_OK)
+        if (mp[api->next].labels.len
+            && lrt_peer_copy(&mp[api->next].group->group->table,
+                             &mp[api->next].peer, &api->hot, &api->detail)
+               == LRT_OK)
         {
             m->peer(api, m, &mp[api->next]);
         }
@@ -524,37 +535,55 @@ ngx_http_lrt_metrics_server(ngx_http_lrt_api_t *api, const char *name,
     const char *suffix, const ngx_http_lrt_metrics_peer_t *mp,
     const char *label, const char *value)
 {
-    lrt_str_t            server;
-    ngx_str_t           *upstream;
     ngx_http_lrt_out_t  *o;
 
     o = &api->out;
-    upstream = &mp->group->group->upstream->host;
-    server = lrt_table_name(&api->detail);
 
     ngx_http_lrt_out_str(o, name);
     ngx_http_lrt_out_str(o, suffix);
-    ngx_http_lrt_out_str(o, "{upstream=\"");
-    ngx_http_lrt_metrics_label(o, upstream->data, upstream->len);
-    ngx_http_lrt_out_str(o, "\",server=\"");
-    ngx_http_lrt_metrics_label(o, server.data, server.len);
+    ngx_http_lrt_out_mem(o, mp->labels.data, mp->labels.len);
+    ngx_http_lrt_metrics_own_label(o, label, value);
+}
+
+
+/* the same in all samples of a server, so they are made once */
+
+static ngx_int_t
+ngx_http_lrt_metrics_labels(ngx_http_lrt_api_t *api,
+    ngx_http_lrt_metrics_peer_t *mp)
+{
+    u_char     *p;
+    lrt_str_t   server;
+    ngx_str_t  *upstream;
+
+    upstream = &mp->group->group->upstream->host;
+    server = lrt_table_name(&api->detail);
+
+    p = ngx_pnalloc(api->request->pool,
+                    sizeof("{upstream=\"\",server=\" backup") + 2 * upstream->len
+                    + 2 * server.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    mp->labels.data = p;
+
+    p = ngx_cpymem(p, "{upstream=\"", sizeof("{upstream=\"") - 1);
+    p = ngx_http_lrt_metrics_escape(p, upstream->data, upstream->len);
+    p = ngx_cpymem(p, "\",server=\"", sizeof("\",server=\"") - 1);
+    p = ngx_http_lrt_metrics_escape(p, server.data, server.len);
 
     /* an address may be configured as primary and as backup */
 
     if (mp->peer.entry.params.backup && lrt_peer_twin(&mp->group->group->table,
                                                       &mp->peer))
     {
-        ngx_http_lrt_out_str(o, " backup");
+        p = ngx_cpymem(p, " backup", sizeof(" backup") - 1);
     }
 
-    if (label) {
-        ngx_http_lrt_out_str(o, "\",");
-        ngx_http_lrt_out_str(o, label);
-        ngx_http_lrt_out_str(o, "=\"");
-        ngx_http_lrt_out_str(o, value);
-    }
+    mp->labels.len = p - mp->labels.data;
 
-    ngx_http_lrt_out_str(o, "\"}");
+    return NGX_OK;
 }
 
 
@@ -563,6 +592,8 @@ ngx_http_lrt_metrics_upstream(ngx_http_lrt_api_t *api, const char *name,
     const ngx_http_lrt_metrics_group_t *mg, const char *label,
     const char *value)
 {
+    u_char               c[2];
+    size_t               i;
     ngx_str_t           *upstream;
     ngx_http_lrt_out_t  *o;
 
@@ -571,8 +602,20 @@ ngx_http_lrt_metrics_upstream(ngx_http_lrt_api_t *api, const char *name,
 
     ngx_http_lrt_out_str(o, name);
     ngx_http_lrt_out_str(o, "{upstream=\"");
-    ngx_http_lrt_metrics_label(o, upstream->data, upstream->len);
 
+    for (i = 0; i < upstream->len; i++) {
+        ngx_http_lrt_out_mem(o, c, ngx_http_lrt_metrics_escape(c,
+                                                   upstream->data + i, 1) - c);
+    }
+
+    ngx_http_lrt_metrics_own_label(o, label, value);
+}
+
+
+static void
+ngx_http_lrt_metrics_own_label(ngx_http_lrt_out_t *o, const char *label,
+    const char *value)
+{
     if (label) {
         ngx_http_lrt_out_str(o, "\",");
         ngx_http_lrt_out_str(o, label);
@@ -584,8 +627,10 @@ ngx_http_lrt_metrics_upstream(ngx_http_lrt_api_t *api, const char *name,
 }
 
 
-static void
-ngx_http_lrt_metrics_label(ngx_http_lrt_out_t *o, const void *data, size_t len)
+/* up to twice as long */
+
+static u_char *
+ngx_http_lrt_metrics_escape(u_char *dst, const void *data, size_t len)
 {
     const u_char  *p, *end;
 
@@ -593,20 +638,14 @@ ngx_http_lrt_metrics_label(ngx_http_lrt_out_t *o, const void *data, size_t len)
 
     for (end = p + len; p < end; p++) {
 
-        if (*p == '"' || *p == '\\') {
-            ngx_http_lrt_out_mem(o, "\\", 1);
+        if (*p == '"' || *p == '\\' || *p == '\n') {
+            *dst++ = '\\';
         }
 
-        if (*p == '\n') {
-            ngx_http_lrt_out_str(o, "\\n");
-
-        } else if (*p >= 0x80) {
-            ngx_http_lrt_out_mem(o, "?", 1);
-
-        } else {
-            ngx_http_lrt_out_mem(o, p, 1);
-        }
+        *dst++ = (*p == '\n') ? 'n' : (*p < 0x80) ? *p : '?';
     }
+
+    return dst;
 }
 
 
