@@ -443,32 +443,48 @@ ngx_http_lrt_api_header(ngx_http_request_t *r, const char *name)
 }
 
 
+/* ngx_http_arg() does not see a name without a value */
+
 ngx_int_t
 ngx_http_lrt_api_arg(ngx_http_lrt_api_t *api, const char *name,
     ngx_str_t *value)
 {
-    u_char     *dst, *src;
-    ngx_str_t   raw;
+    u_char     *p, *next, *end, *dst;
+    size_t      len;
+    ngx_str_t  *args;
 
-    if (ngx_http_arg(api->request, (u_char *) name, ngx_strlen(name), &raw)
-        != NGX_OK)
-    {
-        return NGX_DECLINED;
+    args = &api->request->args;
+    len = ngx_strlen(name);
+    end = args->data + args->len;
+
+    for (p = args->data; p < end; p = next + 1) {
+
+        next = ngx_strlchr(p, end, '&');
+        next = next ? next : end;
+
+        if ((size_t) (next - p) < len || ngx_strncmp(p, name, len) != 0) {
+            continue;
+        }
+
+        p += len;
+
+        if (p < next && *p++ != '=') {
+            continue;
+        }
+
+        value->data = ngx_pnalloc(api->request->pool, next - p + 1);
+        if (value->data == NULL) {
+            return NGX_ERROR;
+        }
+
+        dst = value->data;
+        ngx_unescape_uri(&dst, &p, next - p, 0);
+        value->len = dst - value->data;
+
+        return NGX_OK;
     }
 
-    value->data = ngx_pnalloc(api->request->pool, raw.len + 1);
-    if (value->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    dst = value->data;
-    src = raw.data;
-
-    ngx_unescape_uri(&dst, &src, raw.len, 0);
-
-    value->len = dst - value->data;
-
-    return NGX_OK;
+    return NGX_DECLINED;
 }
 
 
@@ -477,7 +493,9 @@ ngx_http_lrt_api_dry(ngx_http_lrt_api_t *api)
 {
     ngx_str_t  value;
 
-    return ngx_http_lrt_api_arg(api, "dry_run", &value) == NGX_OK
+    ngx_str_null(&value);
+
+    return ngx_http_lrt_api_arg(api, "dry_run", &value) != NGX_DECLINED
            && !(value.len == 1 && value.data[0] == '0');
 }
 
