@@ -161,6 +161,12 @@ ngx_http_lrt_api_expected(ngx_http_lrt_api_t *api, uint64_t *generation)
         next = ngx_strlchr(p, end, ',');
         next = next ? next : end;
 
+        /* "gzip" makes tags weak; those of settings are as good as before */
+
+        if (next - p > 2 && p[0] == 'W' && p[1] == '/') {
+            p += 2;
+        }
+
         if (next - p >= last - tag
             && ngx_memcmp(p, tag, last - tag) == 0
             && ngx_http_lrt_api_blank(p + (last - tag), next))

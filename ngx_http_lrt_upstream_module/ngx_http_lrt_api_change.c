@@ -18,6 +18,8 @@ static ngx_int_t ngx_http_lrt_api_replace_locked(ngx_http_lrt_api_t *api,
     lrt_change_set_t *set);
 static ngx_int_t ngx_http_lrt_api_same_id(ngx_http_lrt_api_t *api,
     const ngx_http_lrt_spec_t *spec);
+static ngx_int_t ngx_http_lrt_api_same_route(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_spec_t *spec, const lrt_detail_t *detail);
 static ngx_int_t ngx_http_lrt_api_modify_spec(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_modify_locked(ngx_http_lrt_api_t *api,
     lrt_change_set_t *set);
@@ -256,7 +258,7 @@ ngx_http_lrt_api_same_id(ngx_http_lrt_api_t *api,
     lrt_table_t         *t;
     const lrt_server_t  *s;
 
-    if (!(spec->given & NGX_HTTP_LRT_GIVEN_ID)) {
+    if (!(spec->given & (NGX_HTTP_LRT_GIVEN_ID|NGX_HTTP_LRT_GIVEN_ROUTE))) {
         return NGX_OK;
     }
 
@@ -268,13 +270,36 @@ ngx_http_lrt_api_same_id(ngx_http_lrt_api_t *api,
                           lrt_table_hash(s->sockaddr, s->socklen,
                                          s->params.backup));
 
-    if (slot == LRT_NONE
-        || lrt_table_entries(t, generation)[slot].ident != spec->id + 1)
+    if ((spec->given & NGX_HTTP_LRT_GIVEN_ID)
+        && (slot == LRT_NONE
+            || lrt_table_entries(t, generation)[slot].ident != spec->id + 1))
     {
         return ngx_http_lrt_fault(api->request->pool, &api->fault,
                                   NGX_HTTP_BAD_REQUEST, "UpstreamBadServerId",
                                   "server \"%V\" does not have the id %uL",
                                   &spec->address, spec->id);
+    }
+
+    return (slot == LRT_NONE)
+           ? NGX_OK : ngx_http_lrt_api_same_route(api, spec, &t->detail[slot]);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_same_route(ngx_http_lrt_api_t *api,
+    const ngx_http_lrt_spec_t *spec, const lrt_detail_t *detail)
+{
+    lrt_str_t  route;
+
+    route = lrt_table_route(detail);
+
+    if ((spec->given & NGX_HTTP_LRT_GIVEN_ROUTE)
+        && (spec->route.len != route.len
+            || ngx_memcmp(spec->route.data, route.data, route.len) != 0))
+    {
+        return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                  NGX_HTTP_BAD_REQUEST, "UpstreamBadRoute",
+                                  "\"route\" of a server cannot be changed");
     }
 
     return NGX_OK;
@@ -373,7 +398,6 @@ static ngx_int_t
 ngx_http_lrt_api_same(ngx_http_lrt_api_t *api, const ngx_http_lrt_spec_t *spec,
     const lrt_peer_t *peer, const lrt_detail_t *detail)
 {
-    lrt_str_t    route;
     ngx_pool_t  *pool;
 
     pool = api->request->pool;
@@ -404,18 +428,7 @@ ngx_http_lrt_api_same(ngx_http_lrt_api_t *api, const ngx_http_lrt_spec_t *spec,
                                   "\"backup\" of a server cannot be changed");
     }
 
-    route = lrt_table_route(detail);
-
-    if ((spec->given & NGX_HTTP_LRT_GIVEN_ROUTE)
-        && (spec->route.len != route.len
-            || ngx_memcmp(spec->route.data, route.data, route.len) != 0))
-    {
-        return ngx_http_lrt_fault(pool, &api->fault, NGX_HTTP_BAD_REQUEST,
-                                  "UpstreamBadRoute",
-                                  "\"route\" of a server cannot be changed");
-    }
-
-    return NGX_OK;
+    return ngx_http_lrt_api_same_route(api, spec, detail);
 }
 
 

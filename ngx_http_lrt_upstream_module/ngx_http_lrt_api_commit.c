@@ -173,7 +173,7 @@ ngx_http_lrt_api_log(ngx_http_lrt_api_t *api, const lrt_change_set_t *set,
 {
     u_char               buf[NGX_MAX_ERROR_STR], *p;
     va_list              args;
-    ngx_str_t           *user;
+    ngx_str_t            user;
     ngx_http_request_t  *r;
 
     if (api->dry) {
@@ -181,7 +181,16 @@ ngx_http_lrt_api_log(ngx_http_lrt_api_t *api, const lrt_change_set_t *set,
     }
 
     r = api->request;
-    user = &r->headers_in.user;
+
+    /* where no password was asked for, anything may stand there */
+
+    user.data = r->headers_in.user.data;
+
+    for (user.len = 0; user.len < r->headers_in.user.len; user.len++) {
+        if (user.data[user.len] < 0x20 || user.data[user.len] == 0x7f) {
+            break;
+        }
+    }
 
     va_start(args, fmt);
     p = ngx_vslprintf(buf, buf + sizeof(buf), fmt, args);
@@ -190,7 +199,7 @@ ngx_http_lrt_api_log(ngx_http_lrt_api_t *api, const lrt_change_set_t *set,
     ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
                   "upstream \"%V\": %*s; generation %uL%s%V",
                   &api->group->upstream->host, (size_t) (p - buf), buf,
-                  set->generation, user->len ? ", by user " : "", user);
+                  set->generation, user.len ? ", by user " : "", &user);
 }
 
 
