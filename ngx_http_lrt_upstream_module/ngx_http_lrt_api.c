@@ -10,6 +10,7 @@
 
 
 #define NGX_HTTP_LRT_API_BODY    (16 * 1024 * 1024)
+#define NGX_HTTP_LRT_API_GUARD   1000        /* ms */
 
 
 static char *ngx_http_lrt_api_servers_param(ngx_conf_t *cf, ngx_str_t *value,
@@ -209,18 +210,28 @@ ngx_http_lrt_api_run(ngx_http_lrt_api_t *api)
         r->read_event_handler = ngx_http_test_reading;
         r->write_event_handler = ngx_http_request_empty_handler;
 
-        if (api->wait) {
-            ngx_add_timer(&api->event, api->wait);
-
-        } else {
-            ngx_post_event(&api->event, &ngx_posted_next_events);
-        }
-
+        ngx_http_lrt_api_later(api, api->wait);
         return;
 
     default: /* NGX_ERROR */
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
+    }
+}
+
+
+/*
+ * A worker that is told to leave waits for timers, but not for events that are
+ * posted: one that should come at once has a timer as well.
+ */
+
+void
+ngx_http_lrt_api_later(ngx_http_lrt_api_t *api, ngx_msec_t ms)
+{
+    ngx_add_timer(&api->event, ms ? ms : NGX_HTTP_LRT_API_GUARD);
+
+    if (ms == 0) {
+        ngx_post_event(&api->event, &ngx_posted_next_events);
     }
 }
 
@@ -234,6 +245,7 @@ ngx_http_lrt_api_event(ngx_event_t *ev)
     api = ev->data;
     c = api->request->connection;
 
+    ngx_http_lrt_api_cleanup(api);
     ev->timedout = 0;
 
     ngx_http_set_log_request(c->log, api->request);
@@ -248,6 +260,8 @@ ngx_http_lrt_api_event(ngx_event_t *ev)
     ngx_http_run_posted_requests(c);
 }
 
+
+/* neither timer nor posted, whichever was first */
 
 static void
 ngx_http_lrt_api_cleanup(void *data)

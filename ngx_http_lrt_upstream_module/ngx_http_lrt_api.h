@@ -110,6 +110,10 @@ struct ngx_http_lrt_api_s {
 ngx_int_t ngx_http_lrt_api_begin(ngx_http_request_t *r,
     ngx_http_lrt_api_pt step);
 
+/* goes on after ms, 0: as soon as others had their turn */
+
+void ngx_http_lrt_api_later(ngx_http_lrt_api_t *api, ngx_msec_t ms);
+
 /* whether a step has worked long enough */
 
 ngx_uint_t ngx_http_lrt_api_tired(uint64_t since);

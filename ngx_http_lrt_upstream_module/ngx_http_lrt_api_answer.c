@@ -263,7 +263,7 @@ ngx_http_lrt_api_send(ngx_http_lrt_api_t *api)
         return;
     }
 
-    ngx_post_event(&api->event, &ngx_posted_next_events);
+    ngx_http_lrt_api_later(api, 0);
 }
 
 
@@ -325,6 +325,7 @@ ngx_http_lrt_api_writable(ngx_http_request_t *r)
     }
 
     if (wev->timedout) {
+        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT, "client timed out");
         c->timedout = 1;
         ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
         return;
@@ -354,5 +355,5 @@ ngx_http_lrt_api_writable(ngx_http_request_t *r)
         ngx_del_timer(wev);
     }
 
-    ngx_post_event(&api->event, &ngx_posted_next_events);
+    ngx_http_lrt_api_later(api, 0);
 }

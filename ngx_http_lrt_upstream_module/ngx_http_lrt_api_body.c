@@ -107,7 +107,7 @@ ngx_http_lrt_api_read_more(ngx_http_lrt_api_t *api)
                 return rc;
             }
 
-            if (span.done && ngx_http_lrt_api_tired(since)) {
+            if (ngx_http_lrt_api_tired(since)) {
                 api->wait = 0;
                 return NGX_AGAIN;
             }
@@ -126,7 +126,7 @@ ngx_http_lrt_api_read_more(ngx_http_lrt_api_t *api)
 }
 
 
-/* the next bytes of the body; NGX_DONE at its end */
+/* the next bytes of the body, not too many; NGX_DONE at its end */
 
 static ngx_int_t
 ngx_http_lrt_api_piece(ngx_http_lrt_api_t *api, ngx_str_t *piece)
@@ -147,7 +147,7 @@ ngx_http_lrt_api_piece(ngx_http_lrt_api_t *api, ngx_str_t *piece)
 
         if (ngx_buf_in_memory(b)) {
             piece->data = b->pos + api->body_pos;
-            piece->len = (size_t) left;
+            piece->len = (size_t) ngx_min(left, NGX_HTTP_LRT_API_PIECE);
             return NGX_OK;
         }
 

@@ -87,6 +87,13 @@ ngx_http_lrt_api_commit(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
 
     pool = api->request->pool;
 
+    /* a list of nothing is no change */
+
+    if (set->n == 0) {
+        api->tag = lrt_table_generation(&api->group->table);
+        return NGX_OK;
+    }
+
     rc = lrt_change_commit(&api->group->table, set, ngx_http_lrt_now() / 1000);
 
     c = &set->change[set->refused];

@@ -27,6 +27,7 @@ static const struct {
     { 405, "MethodNotAllowed", "method not allowed" },
     { 408, "BodyReadError", "request timed out" },
     { 411, "BodyReadError", "length required" },
+    { 412, "PreconditionFailed", "precondition failed" },
     { 413, "BodyTooLarge",
       "the body is larger than \"client_max_body_size\" allows" },
     { 429, "TooManyRequests", "too many requests" },

@@ -125,10 +125,19 @@ ngx_int_t
 ngx_http_lrt_spec_address(ngx_pool_t *pool, ngx_str_t *text, ngx_addr_t *addr,
     ngx_http_lrt_fault_t *fault)
 {
-    ngx_url_t    u;
+    u_char     *p;
+    ngx_url_t   u;
 
-    if (ngx_strlchr(text->data, text->data + text->len, '\0')) {
-        text->len = 0;
+    /* a path may hold anything, but it has to fit into a line of a log */
+
+    for (p = text->data; p < text->data + text->len; p++) {
+
+        if (*p < 0x20 || *p == 0x7f) {
+            return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                      "UpstreamBadAddress",
+                                      "control character in address \"%V\"",
+                                      text);
+        }
     }
 
     ngx_memzero(&u, sizeof(ngx_url_t));
