@@ -17,6 +17,7 @@ static void test_empty(void);
 static void test_quantile(void);
 static void test_quantile_error(void);
 static void test_large_counts(void);
+static void test_below(void);
 static uint64_t random_time(void);
 static void sort_times(uint64_t *times, uint32_t n);
 static int compare_times(const void *one, const void *two);
@@ -33,6 +34,7 @@ main(void)
     run(test_quantile);
     run(test_quantile_error);
     run(test_large_counts);
+    run(test_below);
 
     return tap_end();
 }
@@ -247,6 +249,78 @@ test_large_counts(void)
            "901 permille of 2^59 samples");
     is_u64(lrt_hist_index(lrt_hist_quantile(buckets, 1000)), high,
            "the largest of 2^59 samples");
+}
+
+
+static void
+test_below(void)
+{
+    uint32_t  i, j, index;
+    uint64_t  n, got, last, time, buckets[LRT_HIST_BUCKETS];
+
+    memset(buckets, 0, sizeof(buckets));
+    is_u64(lrt_hist_below(buckets, 1000000), 0, "nothing of nothing");
+
+    /* at the limits of buckets it is known exactly */
+
+    for (i = 0; i < SAMPLES; i++) {
+        buckets[lrt_hist_index(random_time())]++;
+    }
+
+    for (i = 0, n = 0; i < LRT_HIST_BUCKETS; i++) {
+
+        got = lrt_hist_below(buckets, lrt_hist_lower(i));
+
+        if (!check(got == n, "below bucket %u: %llu, counted %llu", i,
+                   (unsigned long long) got, (unsigned long long) n))
+        {
+            return;
+        }
+
+        n += buckets[i];
+    }
+
+    is_u64(n, SAMPLES, "all %d buckets", LRT_HIST_BUCKETS);
+
+    /* and between them never less for a longer time */
+
+    for (i = 0, last = 0, time = 0; time < 70000000; i++) {
+
+        got = lrt_hist_below(buckets, time);
+        index = lrt_hist_index(time);
+
+        if (!check(got >= last && got <= SAMPLES,
+                   "below %llu us: %llu, before that %llu",
+                   (unsigned long long) time, (unsigned long long) got,
+                   (unsigned long long) last)
+            || !check(got >= lrt_hist_below(buckets, lrt_hist_lower(index)),
+                      "less than below its bucket"))
+        {
+            return;
+        }
+
+        last = got;
+        time += 1 + time / 200 + tap_below(10);
+    }
+
+    /* evenly within a bucket, also in numbers that fill a word */
+
+    memset(buckets, 0, sizeof(buckets));
+    index = lrt_hist_index(1000000);
+    n = lrt_hist_upper(index) - lrt_hist_lower(index);
+
+    for (j = 0; j < 2; j++) {
+        buckets[index] = j ? (uint64_t) 1 << 62 : 1000;
+        got = lrt_hist_below(buckets, lrt_hist_lower(index) + n / 4);
+        is_u64(got, buckets[index] / 4, "a quarter of a bucket of %s",
+               j ? "2^62" : "1000");
+    }
+
+    /* of what is beyond all limits nothing is known */
+
+    memset(buckets, 0, sizeof(buckets));
+    buckets[LRT_HIST_BUCKETS - 1] = 5;
+    is_u64(lrt_hist_below(buckets, UINT64_MAX), 0, "the last bucket");
 }
 
 

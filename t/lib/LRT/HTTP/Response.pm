@@ -134,13 +134,18 @@ sub _read_chunks ($self) {
 # empty.  Returns nothing when it is not all there, undef if it is none.
 
 sub next_chunk ($text, $at) {
-    return if index($$text, "\n", $at) < 0;
+    my $end = index $$text, "\n", $at;
+    return if $end < 0;
 
-    pos($$text) = $at;
-    $$text =~ /\G([0-9a-fA-F]{1,8})[^\n]*\n/gc or return (undef, $at);
-    my ($size, $data) = (hex $1, pos $$text);
+    # a match in the whole of a long text would copy it
+
+    my ($size) = substr($$text, $at, $end - $at) =~ /^([0-9a-fA-F]{1,8})/
+        or return (undef, $at);
+    my $data = $end + 1;
+    $size = hex $size;
 
     if ($size == 0) {
+        pos($$text) = $data;
         return $$text =~ /\G(?:[^\r\n]+\r\n)*\r\n/gc ? ('', pos $$text) : ();
     }
 
