@@ -560,8 +560,8 @@ ngx_http_lrt_metrics_labels(ngx_http_lrt_api_t *api,
     server = lrt_table_name(&api->detail);
 
     p = ngx_pnalloc(api->request->pool,
-                    sizeof("{upstream=\"\",server=\" backup") + 2 * upstream->len
-                    + 2 * server.len);
+                    sizeof("{upstream=\"\",server=\" backup") + 3 * upstream->len
+                    + 3 * server.len);
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -592,7 +592,7 @@ ngx_http_lrt_metrics_upstream(ngx_http_lrt_api_t *api, const char *name,
     const ngx_http_lrt_metrics_group_t *mg, const char *label,
     const char *value)
 {
-    u_char               c[2];
+    u_char               c[3];
     size_t               i;
     ngx_str_t           *upstream;
     ngx_http_lrt_out_t  *o;
@@ -627,7 +627,7 @@ ngx_http_lrt_metrics_own_label(ngx_http_lrt_out_t *o, const char *label,
 }
 
 
-/* up to twice as long */
+/* up to three times as long */
 
 static u_char *
 ngx_http_lrt_metrics_escape(u_char *dst, const void *data, size_t len)
@@ -642,7 +642,12 @@ ngx_http_lrt_metrics_escape(u_char *dst, const void *data, size_t len)
             *dst++ = '\\';
         }
 
-        *dst++ = (*p == '\n') ? 'n' : (*p < 0x80) ? *p : '?';
+        if (*p < 0x80) {
+            *dst++ = (*p == '\n') ? 'n' : *p;
+
+        } else {
+            dst = ngx_sprintf(dst, "%%%02Xd", (int) *p);
+        }
     }
 
     return dst;

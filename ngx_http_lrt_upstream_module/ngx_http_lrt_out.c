@@ -370,6 +370,7 @@ static void
 ngx_http_lrt_json_quote(ngx_http_lrt_out_t *o, const void *data, size_t len)
 {
     u_char        *p, *plain, *last, *end, buf[sizeof("\\u0000")];
+    uint32_t       c;
     const char    *escape;
 
     ngx_http_lrt_out_mem(o, "\"", 1);
@@ -384,7 +385,11 @@ ngx_http_lrt_json_quote(ngx_http_lrt_out_t *o, const void *data, size_t len)
 
         if (*p >= 0x80) {
 
-            if (ngx_utf8_decode(&p, end - p) <= 0x10ffff) {
+            c = ngx_utf8_decode(&p, end - p);
+
+            /* halves of surrogate pairs are no characters */
+
+            if (c <= 0x10ffff && (c < 0xd800 || c > 0xdfff)) {
                 continue;
             }
 
