@@ -15,6 +15,7 @@ typedef struct {
     ngx_http_lrt_srv_conf_t     *group;
     lrt_snapshot_t               snap;
     uint32_t                     states[LRT_STATES];
+    ngx_str_t                    labels;         /* up to its own */
 } ngx_http_lrt_metrics_group_t;
 
 
@@ -82,6 +83,8 @@ static void ngx_http_lrt_metrics_server(ngx_http_lrt_api_t *api,
 static void ngx_http_lrt_metrics_upstream(ngx_http_lrt_api_t *api,
     const char *name, const ngx_http_lrt_metrics_group_t *mg,
     const char *label, const char *value);
+static ngx_int_t ngx_http_lrt_metrics_group_labels(ngx_http_lrt_api_t *api,
+    ngx_http_lrt_metrics_group_t *mg);
 static ngx_int_t ngx_http_lrt_metrics_labels(ngx_http_lrt_api_t *api,
     ngx_http_lrt_metrics_peer_t *mp);
 static void ngx_http_lrt_metrics_own_label(ngx_http_lrt_out_t *o,
@@ -228,6 +231,10 @@ ngx_http_lrt_metrics_copy(ngx_http_lrt_api_t *api)
 
         mg->group = api->group;
         mg->snap = api->snap;
+
+        if (ngx_http_lrt_metrics_group_labels(api, mg) != NGX_OK) {
+            return NGX_ERROR;
+        }
 
         mp = ngx_array_push_n(&api->peers, api->snap.copied);
         if (mp == NULL && api->snap.copied) {
@@ -546,7 +553,33 @@ ngx_http_lrt_metrics_server(ngx_http_lrt_api_t *api, const char *name,
 }
 
 
-/* the same in all samples of a server, so they are made once */
+/* the same in all samples of a group or a server, so they are made once */
+
+static ngx_int_t
+ngx_http_lrt_metrics_group_labels(ngx_http_lrt_api_t *api,
+    ngx_http_lrt_metrics_group_t *mg)
+{
+    u_char     *p;
+    ngx_str_t  *upstream;
+
+    upstream = &mg->group->upstream->host;
+
+    p = ngx_pnalloc(api->request->pool,
+                    sizeof("{upstream=\"") + 3 * upstream->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    mg->labels.data = p;
+
+    p = ngx_cpymem(p, "{upstream=\"", sizeof("{upstream=\"") - 1);
+    p = ngx_http_lrt_metrics_escape(p, upstream->data, upstream->len);
+
+    mg->labels.len = p - mg->labels.data;
+
+    return NGX_OK;
+}
+
 
 static ngx_int_t
 ngx_http_lrt_metrics_labels(ngx_http_lrt_api_t *api,
@@ -554,22 +587,20 @@ ngx_http_lrt_metrics_labels(ngx_http_lrt_api_t *api,
 {
     u_char     *p;
     lrt_str_t   server;
-    ngx_str_t  *upstream;
+    ngx_str_t  *group;
 
-    upstream = &mp->group->group->upstream->host;
+    group = &mp->group->labels;
     server = lrt_table_name(&api->detail);
 
-    p = ngx_pnalloc(api->request->pool,
-                    sizeof("{upstream=\"\",server=\" backup") + 3 * upstream->len
-                    + 3 * server.len);
+    p = ngx_pnalloc(api->request->pool, group->len
+                    + sizeof("\",server=\" backup") + 3 * server.len);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     mp->labels.data = p;
 
-    p = ngx_cpymem(p, "{upstream=\"", sizeof("{upstream=\"") - 1);
-    p = ngx_http_lrt_metrics_escape(p, upstream->data, upstream->len);
+    p = ngx_cpymem(p, group->data, group->len);
     p = ngx_cpymem(p, "\",server=\"", sizeof("\",server=\"") - 1);
     p = ngx_http_lrt_metrics_escape(p, server.data, server.len);
 
@@ -592,22 +623,12 @@ ngx_http_lrt_metrics_upstream(ngx_http_lrt_api_t *api, const char *name,
     const ngx_http_lrt_metrics_group_t *mg, const char *label,
     const char *value)
 {
-    u_char               c[3];
-    size_t               i;
-    ngx_str_t           *upstream;
     ngx_http_lrt_out_t  *o;
 
     o = &api->out;
-    upstream = &mg->group->upstream->host;
 
     ngx_http_lrt_out_str(o, name);
-    ngx_http_lrt_out_str(o, "{upstream=\"");
-
-    for (i = 0; i < upstream->len; i++) {
-        ngx_http_lrt_out_mem(o, c, ngx_http_lrt_metrics_escape(c,
-                                                   upstream->data + i, 1) - c);
-    }
-
+    ngx_http_lrt_out_mem(o, mg->labels.data, mg->labels.len);
     ngx_http_lrt_metrics_own_label(o, label, value);
 }
 
@@ -627,27 +648,39 @@ ngx_http_lrt_metrics_own_label(ngx_http_lrt_out_t *o, const char *label,
 }
 
 
-/* up to three times as long */
+/* up to three times as long: what is no UTF-8 is written in hexadecimal */
 
 static u_char *
 ngx_http_lrt_metrics_escape(u_char *dst, const void *data, size_t len)
 {
-    const u_char  *p, *end;
+    u_char    *p, *next, *end;
+    uint32_t   c;
 
-    p = data;
+    p = (u_char *) data;
 
-    for (end = p + len; p < end; p++) {
+    for (end = p + len; p < end; p = next) {
+
+        next = p + 1;
+
+        if (*p >= 0x80) {
+            next = p;
+            c = ngx_utf8_decode(&next, end - p);
+
+            if (c <= 0x10ffff && (c < 0xd800 || c > 0xdfff)) {
+                dst = ngx_cpymem(dst, p, next - p);
+                continue;
+            }
+
+            next = p + 1;
+            dst = ngx_sprintf(dst, "%%%02Xd", (int) *p);
+            continue;
+        }
 
         if (*p == '"' || *p == '\\' || *p == '\n') {
             *dst++ = '\\';
         }
 
-        if (*p < 0x80) {
-            *dst++ = (*p == '\n') ? 'n' : *p;
-
-        } else {
-            dst = ngx_sprintf(dst, "%%%02Xd", (int) *p);
-        }
+        *dst++ = (*p == '\n') ? 'n' : *p;
     }
 
     return dst;
