@@ -35,6 +35,9 @@ typedef struct ngx_http_lrt_api_s  ngx_http_lrt_api_t;
 
 typedef ngx_int_t (*ngx_http_lrt_api_pt)(ngx_http_lrt_api_t *api);
 
+typedef ngx_int_t (*ngx_http_lrt_api_commit_pt)(ngx_http_lrt_api_t *api,
+    lrt_change_set_t *set);
+
 
 struct ngx_http_lrt_api_s {
     ngx_http_request_t              *request;
@@ -96,6 +99,7 @@ struct ngx_http_lrt_api_s {
     ngx_http_lrt_api_pt              then;
     ngx_array_t                      specs;      /* ngx_http_lrt_spec_t */
     lrt_change_t                    *changes;
+    ngx_http_lrt_api_commit_pt       commit;
     ngx_uint_t                       dry;
     ngx_uint_t                       method;     /* the body is of a group */
     uint64_t                         hidden;     /* ident, left out of lists */
@@ -196,12 +200,9 @@ ngx_int_t ngx_http_lrt_api_not_found(ngx_http_lrt_api_t *api);
 extern const char *const  ngx_http_lrt_state_words[];
 
 /*
- * ngx_http_lrt_api_commit.c: "commit" under the writers' lock, with room for n
- * changes; NGX_AGAIN until the lock is free.
+ * ngx_http_lrt_api_commit.c: "commit" will be the next step, under the
+ * writers' lock as soon as it is free, with room for n changes.
  */
-
-typedef ngx_int_t (*ngx_http_lrt_api_commit_pt)(ngx_http_lrt_api_t *api,
-    lrt_change_set_t *set);
 
 ngx_int_t ngx_http_lrt_api_locked(ngx_http_lrt_api_t *api, ngx_uint_t n,
     ngx_http_lrt_api_commit_pt commit);

@@ -13,7 +13,6 @@ static ngx_int_t ngx_http_lrt_api_add_specs(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_add_locked(ngx_http_lrt_api_t *api,
     lrt_change_set_t *set);
 static ngx_int_t ngx_http_lrt_api_replace_specs(ngx_http_lrt_api_t *api);
-static ngx_int_t ngx_http_lrt_api_replace_all(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_replace_locked(ngx_http_lrt_api_t *api,
     lrt_change_set_t *set);
 static ngx_int_t ngx_http_lrt_api_same_id(ngx_http_lrt_api_t *api,
@@ -26,10 +25,8 @@ static ngx_int_t ngx_http_lrt_api_modify_locked(ngx_http_lrt_api_t *api,
 static ngx_int_t ngx_http_lrt_api_same(ngx_http_lrt_api_t *api,
     const ngx_http_lrt_spec_t *spec, const lrt_peer_t *peer,
     const lrt_detail_t *detail);
-static ngx_int_t ngx_http_lrt_api_remove_server(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_remove_locked(ngx_http_lrt_api_t *api,
     lrt_change_set_t *set);
-static ngx_int_t ngx_http_lrt_api_reset_counters(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_reset_locked(ngx_http_lrt_api_t *api,
     lrt_change_set_t *set);
 
@@ -155,18 +152,6 @@ ngx_http_lrt_api_replace_specs(ngx_http_lrt_api_t *api)
         return rc;
     }
 
-    /* with thousands of servers both halves take their time */
-
-    api->step = ngx_http_lrt_api_replace_all;
-    api->wait = 0;
-
-    return NGX_AGAIN;
-}
-
-
-static ngx_int_t
-ngx_http_lrt_api_replace_all(ngx_http_lrt_api_t *api)
-{
     return ngx_http_lrt_api_locked(api, 0, ngx_http_lrt_api_replace_locked);
 }
 
@@ -437,7 +422,6 @@ ngx_http_lrt_api_remove(ngx_http_lrt_api_t *api)
 {
     ngx_str_t  value;
 
-    api->step = ngx_http_lrt_api_remove_server;
     api->dry = ngx_http_lrt_api_dry(api);
 
     api->force = (ngx_http_lrt_api_arg(api, "force", &value) == NGX_OK
@@ -455,13 +439,6 @@ ngx_http_lrt_api_remove(ngx_http_lrt_api_t *api)
         }
     }
 
-    return api->step(api);
-}
-
-
-static ngx_int_t
-ngx_http_lrt_api_remove_server(ngx_http_lrt_api_t *api)
-{
     return ngx_http_lrt_api_locked(api, 1, ngx_http_lrt_api_remove_locked);
 }
 
@@ -536,15 +513,6 @@ ngx_int_t
 ngx_http_lrt_api_reset(ngx_http_lrt_api_t *api)
 {
     api->dry = ngx_http_lrt_api_dry(api);
-    api->step = ngx_http_lrt_api_reset_counters;
-
-    return api->step(api);
-}
-
-
-static ngx_int_t
-ngx_http_lrt_api_reset_counters(ngx_http_lrt_api_t *api)
-{
     return ngx_http_lrt_api_locked(api, 0, ngx_http_lrt_api_reset_locked);
 }
 

@@ -15,30 +15,38 @@
 #define NGX_HTTP_LRT_API_LOCK_WAIT  2000
 
 
+static ngx_int_t ngx_http_lrt_api_try(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_state(ngx_http_lrt_api_t *api);
 
-
-/* "commit" under the lock, with room for n changes; comes again until it can */
 
 ngx_int_t
 ngx_http_lrt_api_locked(ngx_http_lrt_api_t *api, ngx_uint_t n,
     ngx_http_lrt_api_commit_pt commit)
+{
+    api->deadline = ngx_http_lrt_now() / 1000 + NGX_HTTP_LRT_API_LOCK_WAIT;
+    api->changes = ngx_palloc(api->request->pool,
+                              (n + 1) * sizeof(lrt_change_t));
+
+    if (api->changes == NULL) {
+        return NGX_ERROR;
+    }
+
+    api->commit = commit;
+    api->step = ngx_http_lrt_api_try;
+    api->wait = 0;
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_try(ngx_http_lrt_api_t *api)
 {
     uint64_t          now;
     ngx_int_t         rc;
     lrt_change_set_t  set;
 
     now = ngx_http_lrt_now() / 1000;
-
-    if (api->deadline == 0) {
-        api->deadline = now + NGX_HTTP_LRT_API_LOCK_WAIT;
-        api->changes = ngx_palloc(api->request->pool,
-                                  (n + 1) * sizeof(lrt_change_t));
-    }
-
-    if (api->changes == NULL) {
-        return NGX_ERROR;
-    }
 
     if (!ngx_http_lrt_trylock(api->group)) {
 
@@ -69,7 +77,7 @@ ngx_http_lrt_api_locked(ngx_http_lrt_api_t *api, ngx_uint_t n,
     }
 
     if (rc == NGX_OK) {
-        rc = commit(api, &set);
+        rc = api->commit(api, &set);
     }
 
     ngx_http_lrt_unlock(api->group);

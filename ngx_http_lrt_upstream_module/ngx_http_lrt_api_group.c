@@ -29,8 +29,6 @@ static void ngx_http_lrt_api_line(ngx_http_lrt_out_t *o,
 static ngx_uint_t ngx_http_lrt_api_live(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_reset_server_locked(ngx_http_lrt_api_t *api,
     lrt_change_set_t *set);
-static ngx_int_t ngx_http_lrt_api_reset_server_counters(
-    ngx_http_lrt_api_t *api);
 
 
 /* GET of a server with ?wait=idle: NGX_DONE if that is not asked for */
@@ -528,15 +526,6 @@ ngx_int_t
 ngx_http_lrt_api_reset_server(ngx_http_lrt_api_t *api)
 {
     api->dry = ngx_http_lrt_api_dry(api);
-    api->step = ngx_http_lrt_api_reset_server_counters;
-
-    return api->step(api);
-}
-
-
-static ngx_int_t
-ngx_http_lrt_api_reset_server_counters(ngx_http_lrt_api_t *api)
-{
     return ngx_http_lrt_api_locked(api, 0,
                                    ngx_http_lrt_api_reset_server_locked);
 }
