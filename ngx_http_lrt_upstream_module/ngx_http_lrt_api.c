@@ -176,6 +176,21 @@ ngx_http_lrt_api_start(ngx_http_request_t *r)
 }
 
 
+ngx_int_t
+ngx_http_lrt_api_next(ngx_http_lrt_api_t *api, ngx_http_lrt_api_pt step)
+{
+    api->step = step;
+
+    if (api->specs.nelts <= NGX_HTTP_LRT_API_FEW) {
+        return step(api);
+    }
+
+    api->wait = 0;
+
+    return NGX_AGAIN;
+}
+
+
 ngx_uint_t
 ngx_http_lrt_api_tired(uint64_t since)
 {

@@ -22,6 +22,7 @@
 
 #define NGX_HTTP_LRT_API_SLICE   2000        /* us */
 #define NGX_HTTP_LRT_API_CHUNK   65536
+#define NGX_HTTP_LRT_API_FEW     256         /* servers */
 
 
 typedef struct ngx_http_lrt_api_s  ngx_http_lrt_api_t;
@@ -98,7 +99,9 @@ struct ngx_http_lrt_api_s {
     ngx_buf_t                       *object;     /* text of one */
     ngx_http_lrt_api_pt              then;
     ngx_array_t                      specs;      /* ngx_http_lrt_spec_t */
+    lrt_server_t                    *want;       /* all that there are to be */
     lrt_change_t                    *changes;
+    ngx_uint_t                       nchanges;   /* room in "changes" */
     ngx_http_lrt_api_commit_pt       commit;
     ngx_uint_t                       dry;
     ngx_uint_t                       method;     /* the body is of a group */
@@ -121,6 +124,11 @@ void ngx_http_lrt_api_later(ngx_http_lrt_api_t *api, ngx_msec_t ms);
 /* whether a step has worked long enough */
 
 ngx_uint_t ngx_http_lrt_api_tired(uint64_t since);
+
+/* another step; with many servers others have a turn before */
+
+ngx_int_t ngx_http_lrt_api_next(ngx_http_lrt_api_t *api,
+    ngx_http_lrt_api_pt step);
 
 /* ngx_http_lrt_api_route.c: the first step */
 

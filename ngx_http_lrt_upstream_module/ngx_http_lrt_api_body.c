@@ -120,9 +120,7 @@ ngx_http_lrt_api_read_more(ngx_http_lrt_api_t *api)
                                   "unexpected end of the text");
     }
 
-    api->step = api->then;
-
-    return api->step(api);
+    return ngx_http_lrt_api_next(api, api->then);
 }
 
 

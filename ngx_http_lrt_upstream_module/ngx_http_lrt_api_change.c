@@ -13,6 +13,7 @@ static ngx_int_t ngx_http_lrt_api_add_specs(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_add_locked(ngx_http_lrt_api_t *api,
     lrt_change_set_t *set);
 static ngx_int_t ngx_http_lrt_api_replace_specs(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_replace_want(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_replace_locked(ngx_http_lrt_api_t *api,
     lrt_change_set_t *set);
 static ngx_int_t ngx_http_lrt_api_same_id(ngx_http_lrt_api_t *api,
@@ -152,7 +153,34 @@ ngx_http_lrt_api_replace_specs(ngx_http_lrt_api_t *api)
         return rc;
     }
 
-    return ngx_http_lrt_api_locked(api, 0, ngx_http_lrt_api_replace_locked);
+    return ngx_http_lrt_api_next(api, ngx_http_lrt_api_replace_want);
+}
+
+
+/* memory for thousands of servers is had, and touched, before the lock is */
+
+static ngx_int_t
+ngx_http_lrt_api_replace_want(ngx_http_lrt_api_t *api)
+{
+    ngx_uint_t            i, n;
+    ngx_http_lrt_spec_t  *spec;
+
+    n = api->specs.nelts;
+    spec = api->specs.elts;
+
+    api->want = ngx_palloc(api->request->pool, (n + 1) * sizeof(lrt_server_t));
+
+    if (api->want == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        api->want[i] = spec[i].server;
+    }
+
+    return ngx_http_lrt_api_locked(api, lrt_plan_max(&api->group->table,
+                                                     (uint32_t) n),
+                                   ngx_http_lrt_api_replace_locked);
 }
 
 
@@ -162,10 +190,9 @@ ngx_http_lrt_api_replace_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
     uint8_t              *seen;
     lrt_rc_t              planned;
     ngx_int_t             rc;
-    ngx_uint_t            i, n;
+    ngx_uint_t            i, n, max;
     lrt_plan_t            plan;
     lrt_table_t          *t;
-    lrt_server_t         *want;
     ngx_http_lrt_out_t   *o;
     ngx_http_lrt_spec_t  *spec;
 
@@ -173,19 +200,19 @@ ngx_http_lrt_api_replace_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
     n = api->specs.nelts;
     spec = api->specs.elts;
 
-    want = ngx_palloc(api->request->pool, (n + 1) * sizeof(lrt_server_t));
     seen = ngx_palloc(api->request->pool, t->capacity);
-    set->change = ngx_palloc(api->request->pool,
-                             (lrt_plan_max(t, (uint32_t) n) + 1)
-                             * sizeof(lrt_change_t));
+    max = lrt_plan_max(t, (uint32_t) n);
 
-    if (want == NULL || seen == NULL || set->change == NULL) {
+    if (max > api->nchanges) {
+        set->change = ngx_palloc(api->request->pool,
+                                 max * sizeof(lrt_change_t));
+    }
+
+    if (seen == NULL || set->change == NULL) {
         return NGX_ERROR;
     }
 
     for (i = 0; i < n; i++) {
-        want[i] = spec[i].server;
-
         rc = ngx_http_lrt_api_same_id(api, &spec[i]);
 
         if (rc != NGX_OK) {
@@ -199,7 +226,7 @@ ngx_http_lrt_api_replace_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
         return rc;
     }
 
-    planned = lrt_plan(t, want, (uint32_t) n, seen, set, &plan);
+    planned = lrt_plan(t, api->want, (uint32_t) n, seen, set, &plan);
 
     if (planned == LRT_FULL) {
         return ngx_http_lrt_api_full(api, plan.added);

@@ -24,18 +24,17 @@ ngx_http_lrt_api_locked(ngx_http_lrt_api_t *api, ngx_uint_t n,
     ngx_http_lrt_api_commit_pt commit)
 {
     api->deadline = ngx_http_lrt_now() / 1000 + NGX_HTTP_LRT_API_LOCK_WAIT;
-    api->changes = ngx_palloc(api->request->pool,
-                              (n + 1) * sizeof(lrt_change_t));
+    api->changes = ngx_pcalloc(api->request->pool,
+                               (n + 1) * sizeof(lrt_change_t));
 
     if (api->changes == NULL) {
         return NGX_ERROR;
     }
 
+    api->nchanges = n;
     api->commit = commit;
-    api->step = ngx_http_lrt_api_try;
-    api->wait = 0;
 
-    return NGX_AGAIN;
+    return ngx_http_lrt_api_next(api, ngx_http_lrt_api_try);
 }
 
 
