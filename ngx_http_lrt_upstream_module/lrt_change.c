@@ -344,9 +344,6 @@ lrt_draft_leaving(lrt_table_t *t, const lrt_change_t *c)
             lrt_store(&t->head->leaving, 1);
         }
 
-        if (c->type == LRT_REMOVE && lrt_leaving_cut(c->leaving)) {
-            (void) lrt_add(&t->head->cuts, 1);
-        }
     }
 }
 
@@ -770,6 +767,12 @@ lrt_draft_tidy(lrt_draft_t *d, lrt_change_set_t *set, uint64_t now)
 
         if (c->type == LRT_SET_POLICY) {
             continue;
+        }
+
+        /* workers look once for each, so not before the server is gone */
+
+        if (c->type == LRT_REMOVE && lrt_leaving_cut(c->leaving)) {
+            (void) lrt_add(&t->head->cuts, 1);
         }
 
         if (c->type == LRT_ADD) {

@@ -189,7 +189,7 @@ ngx_int_t ngx_http_lrt_init_peer(ngx_http_request_t *r,
 
 /* ends attempts with servers that had to leave */
 
-void ngx_http_lrt_cut_off(ngx_http_lrt_main_conf_t *lmcf, uint64_t now);
+void ngx_http_lrt_cut_off(ngx_http_lrt_main_conf_t *lmcf);
 
 void ngx_http_lrt_publish_lag(ngx_http_lrt_main_conf_t *lmcf, uint64_t now);
 

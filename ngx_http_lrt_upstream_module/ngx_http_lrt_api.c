@@ -268,6 +268,17 @@ ngx_http_lrt_api_event(ngx_event_t *ev)
     if (api->request->header_sent) {
         ngx_http_lrt_api_send(api);
 
+    } else if (api->group && api->group->table.head == NULL) {
+
+        /* without a master, a reload takes the table away */
+
+        (void) ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                  NGX_HTTP_SERVICE_UNAVAILABLE,
+                                  "UpstreamReplaced",
+                                  "the configuration was replaced");
+        ngx_http_lrt_api_refuse(api);
+        ngx_http_lrt_api_answer(api);
+
     } else {
         ngx_http_lrt_api_run(api);
     }

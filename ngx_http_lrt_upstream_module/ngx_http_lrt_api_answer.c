@@ -228,6 +228,13 @@ ngx_http_lrt_api_send(ngx_http_lrt_api_t *api)
 
     r = api->request;
 
+    /* without a master, a reload takes the table away */
+
+    if (!api->complete && api->group && api->group->table.head == NULL) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return;
+    }
+
     if (!api->complete && api->out.chain == NULL) {
         rc = api->write(api);
 

@@ -198,10 +198,12 @@ ngx_http_lrt_api_spec(ngx_http_lrt_api_t *api)
     ngx_str_t             text;
     ngx_http_lrt_spec_t  *spec;
 
-    if (api->specs.nelts == LRT_MAX_CAPACITY) {
+    if (api->specs.nelts == api->group->table.capacity) {
         return ngx_http_lrt_fault(api->request->pool, &api->fault,
                                   NGX_HTTP_BAD_REQUEST, "UpstreamOutOfMemory",
-                                  "no group can have so many servers");
+                                  "zone \"%V\" has room for %uD servers",
+                                  &api->group->zone_name,
+                                  api->group->table.capacity);
     }
 
     spec = ngx_array_push(&api->specs);

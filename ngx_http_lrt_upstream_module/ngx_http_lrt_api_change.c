@@ -599,7 +599,7 @@ ngx_http_lrt_api_wanted(ngx_http_lrt_api_t *api, ngx_uint_t listed)
         }
     }
 
-    return ngx_http_lrt_spec_twice(pool, spec, api->specs.nelts, &i,
+    return ngx_http_lrt_spec_twice(pool, spec, api->specs.nelts, 0, &i,
                                    &api->fault);
 }
 

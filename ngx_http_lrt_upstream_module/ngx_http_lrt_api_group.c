@@ -383,7 +383,11 @@ ngx_http_lrt_api_line(ngx_http_lrt_out_t *o, const lrt_params_t *p,
     route = lrt_table_route(d);
 
     last = buf + sizeof(buf);
-    b = ngx_slprintf(buf, last, "server %*s", name.len, name.data);
+    /* a path may hold what ends a word */
+
+    b = ngx_slprintf(buf, last, ngx_strncmp(name.data, "unix:", 5) == 0
+                                ? "server \"%*s\"" : "server %*s",
+                     name.len, name.data);
 
     if (p->weight != usual.weight) {
         b = ngx_slprintf(b, last, " weight=%uD", p->weight);

@@ -219,6 +219,12 @@ ngx_http_lrt_api_match(ngx_http_lrt_api_t *api, const char *pattern,
 
         len = next - p;
 
+        /* between two slashes, where nginx was told to leave them alone */
+
+        if (part->len == 0) {
+            return 0;
+        }
+
         if (len == 1 && *p == 'U') {
             api->upstream = *part;
 
@@ -384,12 +390,13 @@ ngx_http_lrt_api_foreign(ngx_http_request_t *r)
 
     site = ngx_http_lrt_api_header(r, "sec-fetch-site");
 
-    if (site
-        && !(site->len == 11
-             && ngx_strncmp(site->data, "same-origin", 11) == 0)
-        && !(site->len == 4 && ngx_strncmp(site->data, "none", 4) == 0))
-    {
-        return 1;
+    /* no page can forge this one, but not all browsers send it */
+
+    if (site) {
+        return !(site->len == 11
+                 && ngx_strncmp(site->data, "same-origin", 11) == 0)
+               && !(site->len == 4
+                    && ngx_strncmp(site->data, "none", 4) == 0);
     }
 
     origin = ngx_http_lrt_api_header(r, "origin");

@@ -382,7 +382,7 @@ ngx_http_lrt_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
 /* the server seems to close its connection: what nginx does then is right */
 
 void
-ngx_http_lrt_cut_off(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
+ngx_http_lrt_cut_off(ngx_http_lrt_main_conf_t *lmcf)
 {
     uint64_t                    leaving;
     ngx_uint_t                  i, n;
@@ -425,7 +425,6 @@ ngx_http_lrt_cut_off(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
         leaving = lrt_load(&t->detail[pick->slot].leaving);
 
         if (lrt_leaving_cut(leaving)
-            && now >= lrt_leaving_when(leaving)
             && lrt_load(&lrt_table_entries(t, lrt_table_generation(t))
                                                            [pick->slot].ident)
                != pick->ident)

@@ -306,7 +306,9 @@ ngx_http_lrt_metrics_write(ngx_http_lrt_api_t *api)
         mg = api->groups.elts;
 
         for (i = 0; m->group && i < api->groups.nelts; i++) {
-            m->group(api, m, &mg[i]);
+            if (mg[i].group->table.head) {
+                m->group(api, m, &mg[i]);
+            }
         }
 
         api->opened = 0;
@@ -335,6 +337,7 @@ ngx_http_lrt_metrics_peers(ngx_http_lrt_api_t *api,
     while (api->next < api->peers.nelts) {
 
         if (mp[api->next].labels.len
+            && mp[api->next].group->group->table.head
             && lrt_peer_copy(&mp[api->next].group->group->table,
                              &mp[api->next].peer, &api->hot, &api->detail)
                == LRT_OK)

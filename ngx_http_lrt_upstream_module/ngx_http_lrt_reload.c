@@ -12,6 +12,9 @@
 #include "ngx_http_lrt.h"
 
 
+#define NGX_HTTP_LRT_LEAVE_SLICE  2000       /* us */
+
+
 static ngx_http_lrt_main_conf_t *ngx_http_lrt_conf_before(
     ngx_cycle_t *cycle);
 static void ngx_http_lrt_reload_group(ngx_cycle_t *cycle,
@@ -119,6 +122,7 @@ void
 ngx_http_lrt_leave_pending(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
 {
     uint32_t                    slot;
+    uint64_t                    since;
     lrt_str_t                   name;
     ngx_uint_t                  i;
     lrt_table_t                *t;
@@ -141,8 +145,13 @@ ngx_http_lrt_leave_pending(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
         }
 
         slot = 0;
+        since = ngx_http_lrt_now();
 
-        while (lrt_change_leaves(t, &slot, now, &c)) {
+        /* the rest of many that leave at once has its turn at the next tick */
+
+        while (ngx_http_lrt_now() - since < NGX_HTTP_LRT_LEAVE_SLICE
+               && lrt_change_leaves(t, &slot, now, &c))
+        {
 
             ngx_memzero(&set, sizeof(lrt_change_set_t));
 

@@ -35,7 +35,7 @@ static const ngx_http_lrt_field_t  ngx_http_lrt_spec_more[] = {
 const ngx_http_lrt_field_t  ngx_http_lrt_spec_fields[] = {
 
     { "id", NGX_HTTP_LRT_UINT64, ngx_http_lrt_offset(id),
-      NGX_HTTP_LRT_GIVEN_ID, INT64_MAX, NULL, NULL },
+      NGX_HTTP_LRT_GIVEN_ID, NGX_HTTP_LRT_MAX_ID, NULL, NULL },
     { "server", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(address),
       NGX_HTTP_LRT_GIVEN_SERVER, LRT_DATA_LEN, "UpstreamBadAddress", NULL },
     { "host", NGX_HTTP_LRT_TEXT, ngx_http_lrt_offset(host),
@@ -74,6 +74,8 @@ ngx_int_t
 ngx_http_lrt_spec_check(ngx_pool_t *pool, ngx_http_lrt_spec_t *spec,
     ngx_http_lrt_fault_t *fault)
 {
+    u_char         c;
+    size_t         i;
     ngx_int_t      rc;
     ngx_addr_t     addr;
     lrt_server_t  *server;
@@ -90,6 +92,18 @@ ngx_http_lrt_spec_check(ngx_pool_t *pool, ngx_http_lrt_spec_t *spec,
         return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
                                   "UpstreamConfNoResolver",
                                   "services are not resolved");
+    }
+
+    /* it goes into cookies, and into lines of a configuration */
+
+    for (i = 0; i < spec->route.len; i++) {
+        c = spec->route.data[i];
+
+        if (c <= 0x20 || c == 0x7f || strchr(";{}\"'#$\\", c)) {
+            return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                      "UpstreamBadRoute",
+                                      "invalid value of \"route\"");
+        }
     }
 
     server->route.data = (char *) spec->route.data;
@@ -203,11 +217,16 @@ ngx_http_lrt_spec_write(ngx_http_lrt_out_t *o, const lrt_peer_t *peer,
 }
 
 
-/* an address twice in a list, be it as a backup: "at" is the second */
+/*
+ * An address twice in a list: "at" is the second.  In a configuration it may be
+ * a primary server and a backup as well, for tools that would be two of one
+ * name.
+ */
 
 ngx_int_t
 ngx_http_lrt_spec_twice(ngx_pool_t *pool, ngx_http_lrt_spec_t *spec,
-    ngx_uint_t n, ngx_uint_t *at, ngx_http_lrt_fault_t *fault)
+    ngx_uint_t n, ngx_uint_t tiers, ngx_uint_t *at,
+    ngx_http_lrt_fault_t *fault)
 {
     uint32_t             *index, mask;
     ngx_uint_t            i, j;
@@ -229,6 +248,8 @@ ngx_http_lrt_spec_twice(ngx_pool_t *pool, ngx_http_lrt_spec_t *spec,
             other = &spec[index[j] - 1];
 
             if (other->server.socklen == spec[i].server.socklen
+                && (!tiers || other->server.params.backup
+                              == spec[i].server.params.backup)
                 && ngx_memcmp(other->server.sockaddr, spec[i].server.sockaddr,
                               spec[i].server.socklen)
                    == 0)

@@ -13,6 +13,11 @@
 #include "ngx_http_lrt_out.h"
 
 
+/* that all readers of JSON can hold */
+
+#define NGX_HTTP_LRT_MAX_ID          (((uint64_t) 1 << 53) - 1)
+
+
 typedef struct {
     lrt_server_t                     server;
     ngx_str_t                        address;
@@ -49,7 +54,8 @@ ngx_int_t ngx_http_lrt_spec_address(ngx_pool_t *pool, ngx_str_t *text,
     ngx_addr_t *addr, ngx_http_lrt_fault_t *fault);
 
 ngx_int_t ngx_http_lrt_spec_twice(ngx_pool_t *pool, ngx_http_lrt_spec_t *spec,
-    ngx_uint_t n, ngx_uint_t *at, ngx_http_lrt_fault_t *fault);
+    ngx_uint_t n, ngx_uint_t tiers, ngx_uint_t *at,
+    ngx_http_lrt_fault_t *fault);
 
 /* the same the other way round, as an element of a list */
 

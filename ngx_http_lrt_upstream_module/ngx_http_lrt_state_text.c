@@ -37,7 +37,7 @@ static const ngx_http_lrt_field_t  ngx_http_lrt_state_fields[] = {
     ngx_http_lrt_state_field("version", UINT32, version, 0, UINT32_MAX),
     ngx_http_lrt_state_field("upstream", TEXT, upstream, 0, 4096),
     ngx_http_lrt_state_field("next_id", UINT64, next_id,
-                             NGX_HTTP_LRT_STATE_NEXT_ID, INT64_MAX),
+                             NGX_HTTP_LRT_STATE_NEXT_ID, NGX_HTTP_LRT_MAX_ID),
     ngx_http_lrt_state_field("method", TEXT, method, 0, 256),
     ngx_http_lrt_state_field("algorithm", TEXT, algorithm, 0, 256),
     ngx_http_lrt_state_field("health_check_url", TEXT, check_uri, 0, 4096),
@@ -262,7 +262,7 @@ ngx_http_lrt_state_servers(ngx_http_lrt_state_doc_t *doc, ngx_array_t *specs,
         doc->server[i] = spec[i].server;
     }
 
-    rc = ngx_http_lrt_spec_twice(doc->pool, spec, specs->nelts, at, fault);
+    rc = ngx_http_lrt_spec_twice(doc->pool, spec, specs->nelts, 1, at, fault);
 
     if (rc == NGX_OK) {
         *at = 0;
