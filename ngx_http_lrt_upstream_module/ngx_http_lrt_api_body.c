@@ -120,6 +120,11 @@ ngx_http_lrt_api_read_more(ngx_http_lrt_api_t *api)
                                   "unexpected end of the text");
     }
 
+    if (api->extra) {
+        return ngx_http_lrt_api_full(api, (uint32_t) api->specs.nelts
+                                          + api->extra);
+    }
+
     return ngx_http_lrt_api_next(api, api->then);
 }
 
@@ -196,19 +201,19 @@ ngx_http_lrt_api_spec(ngx_http_lrt_api_t *api)
 {
     ngx_int_t             rc;
     ngx_str_t             text;
-    ngx_http_lrt_spec_t  *spec;
+    ngx_http_lrt_spec_t  *spec, extra;
+
+    /* what no zone of this size can hold is looked at, and forgotten */
 
     if (api->specs.nelts == api->group->table.capacity) {
-        return ngx_http_lrt_fault(api->request->pool, &api->fault,
-                                  NGX_HTTP_BAD_REQUEST, "UpstreamOutOfMemory",
-                                  "zone \"%V\" has room for %uD servers",
-                                  &api->group->zone_name,
-                                  api->group->table.capacity);
-    }
+        api->extra++;
+        spec = &extra;
 
-    spec = ngx_array_push(&api->specs);
-    if (spec == NULL) {
-        return NGX_ERROR;
+    } else {
+        spec = ngx_array_push(&api->specs);
+        if (spec == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     ngx_memzero(spec, sizeof(ngx_http_lrt_spec_t));
