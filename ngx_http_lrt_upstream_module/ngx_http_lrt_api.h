@@ -237,6 +237,11 @@ ngx_int_t ngx_http_lrt_api_reset_server(ngx_http_lrt_api_t *api);
 
 /* ngx_http_lrt_api_change.c */
 
+/* its address is in the group, in whatever tier */
+
+ngx_uint_t ngx_http_lrt_api_has(ngx_http_lrt_api_t *api,
+    const lrt_server_t *server);
+
 ngx_int_t ngx_http_lrt_api_add(ngx_http_lrt_api_t *api);
 ngx_int_t ngx_http_lrt_api_replace(ngx_http_lrt_api_t *api);
 ngx_int_t ngx_http_lrt_api_modify(ngx_http_lrt_api_t *api);

@@ -247,7 +247,8 @@ ngx_http_lrt_api_spec(ngx_http_lrt_api_t *api)
 
     if ((spec->given & NGX_HTTP_LRT_GIVEN_SERVER)
         && !ngx_http_lrt_api_permits(api->conf, (struct sockaddr *)
-                                                spec->server.sockaddr))
+                                                spec->server.sockaddr)
+        && !ngx_http_lrt_api_has(api, &spec->server))
     {
         return ngx_http_lrt_fault(api->request->pool, &api->fault,
                                   NGX_HTTP_BAD_REQUEST, "UpstreamBadAddress",

@@ -609,6 +609,20 @@ ngx_http_lrt_api_wanted(ngx_http_lrt_api_t *api, ngx_uint_t listed)
 static ngx_int_t
 ngx_http_lrt_api_exists(ngx_http_lrt_api_t *api, const lrt_server_t *server)
 {
+    if (!ngx_http_lrt_api_has(api, server)) {
+        return NGX_OK;
+    }
+
+    return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                              NGX_HTTP_CONFLICT, "EntryExists",
+                              "server \"%*s\" exists",
+                              server->name.len, server->name.data);
+}
+
+
+ngx_uint_t
+ngx_http_lrt_api_has(ngx_http_lrt_api_t *api, const lrt_server_t *server)
+{
     uint8_t        backup;
     unsigned       side;
     lrt_table_t   *t;
@@ -625,14 +639,11 @@ ngx_http_lrt_api_exists(ngx_http_lrt_api_t *api, const lrt_server_t *server)
                            lrt_table_hash(s.sockaddr, s.socklen, backup))
             != LRT_NONE)
         {
-            return ngx_http_lrt_fault(api->request->pool, &api->fault,
-                                      NGX_HTTP_CONFLICT, "EntryExists",
-                                      "server \"%*s\" exists",
-                                      server->name.len, server->name.data);
+            return 1;
         }
     }
 
-    return NGX_OK;
+    return 0;
 }
 
 
