@@ -130,11 +130,13 @@ unsigned
 lrt_change_leaves(lrt_table_t *t, uint32_t *slot, uint64_t now,
     lrt_change_t *c)
 {
+    uint32_t             from;
     unsigned             waiting;
     uint64_t             leaving;
     const lrt_entry_t   *entry;
 
     entry = lrt_table_entries(t, lrt_table_generation(t));
+    from = *slot;
     waiting = 0;
 
     for ( /* void */ ; *slot < t->capacity; (*slot)++) {
@@ -165,7 +167,9 @@ lrt_change_leaves(lrt_table_t *t, uint32_t *slot, uint64_t now,
         return 1;
     }
 
-    if (!waiting) {
+    /* who looks at some only does not know about the others */
+
+    if (!waiting && from == 0) {
         lrt_store(&t->head->leaving, 0);
     }
 
@@ -263,6 +267,7 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
     dst->head->epoch = src->head->epoch;
     dst->head->leaving = src->head->leaving;
     dst->head->state_hash = src->head->state_hash;
+    dst->head->state_next = src->head->state_next;
     dst->head->state_saved = (src->head->state_saved == generation)
                              ? d.generation : 0;
     dst->head->next_ident = src->head->next_ident;

@@ -59,7 +59,7 @@ lrt_merge_need(const lrt_table_t *t, const lrt_conf_t *conf)
 
     for (slot = 0; slot < t->capacity; slot++) {
         if (entry[slot].ident
-            && !t->detail[slot].in_conf
+            && (conf->keeps || !t->detail[slot].in_conf)
             && !lrt_merge_lists(conf, entry[slot].hash))
         {
             n++;
@@ -196,6 +196,7 @@ lrt_merge_leaves(const lrt_table_t *t, uint32_t slot, const void *data)
     entry = &lrt_table_entries(t, lrt_table_generation(t))[slot];
 
     return entry->ident
+           && !conf->keeps
            && t->detail[slot].in_conf
            && !lrt_merge_lists(conf, entry->hash);
 }

@@ -20,6 +20,7 @@ typedef struct {
     uint32_t             n;
     lrt_policy_t         policy;
     uint64_t             number;         /* of the configuration, from 1 */
+    unsigned             keeps:1;        /* nobody leaves who is not listed */
 
     /* memory for lrt_merge_index(): a power of two, at least 2 n */
 

@@ -153,12 +153,13 @@ uint32_t
 lrt_split_line(const uint8_t *text, size_t len, const char *name, uint32_t n)
 {
     size_t          i, from, size;
-    uint32_t        line, depth;
+    uint32_t        line, depth, at;
     unsigned        string, named, list, begun;
 
     size = strlen(name);
     line = 1;
     depth = 0;
+    at = 0;
     string = 0;
     named = 0;
     list = 0;
@@ -182,6 +183,7 @@ lrt_split_line(const uint8_t *text, size_t len, const char *name, uint32_t n)
                 if (depth == 1) {
                     named = (i - from == size
                              && memcmp(text + from, name, size) == 0);
+                    at = line;
                 }
             }
 
@@ -229,6 +231,13 @@ lrt_split_line(const uint8_t *text, size_t len, const char *name, uint32_t n)
         case ',':
             if (depth == 2) {
                 begun = 0;
+            }
+
+            break;
+
+        case ':':
+            if (depth == 1 && named && n == LRT_SPLIT_NAME) {
+                return at;
             }
 
             break;

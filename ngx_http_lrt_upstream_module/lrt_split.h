@@ -57,8 +57,11 @@ size_t lrt_split(lrt_split_t *s, const uint8_t *p, size_t n, lrt_span_t *span);
 
 /*
  * For messages about a text that was parsed as a whole: the line on which the
- * n-th element, from 0, of the list "name" in the outermost object begins.
+ * n-th element, from 0, of the list "name" in the outermost object begins, or
+ * the line of that name.
  */
+
+#define LRT_SPLIT_NAME       UINT32_MAX
 
 uint32_t lrt_split_line(const uint8_t *text, size_t len, const char *name,
     uint32_t n);

@@ -154,6 +154,7 @@ typedef struct {
 
     uint64_t             state_lease;
     uint64_t             state_hash;     /* of what is known to be there */
+    uint64_t             state_next;     /* of what is being written, or 0 */
     uint64_t             state_saved;    /* generation */
     uint64_t             state_good;     /* generation of the good copy */
     uint64_t             state_bad;      /* hash of what was refused, or 0 */

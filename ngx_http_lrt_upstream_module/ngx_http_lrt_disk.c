@@ -65,6 +65,20 @@ ngx_http_lrt_disk_free(ngx_http_lrt_job_t *job)
 }
 
 
+u_char *
+ngx_http_lrt_disk_why(u_char *p, u_char *last, const ngx_http_lrt_job_t *job)
+{
+    p = ngx_slprintf(p, last, "%s", job->what);
+
+    if (job->error) {
+        p = ngx_slprintf(p, last, " (%d: %s)", job->error,
+                         strerror(job->error));
+    }
+
+    return p;
+}
+
+
 ngx_int_t
 ngx_http_lrt_disk_start(ngx_http_lrt_job_t *job, ngx_log_t *log)
 {
@@ -162,9 +176,12 @@ ngx_http_lrt_disk_write(ngx_http_lrt_job_t *job)
 
     job->hash = ngx_http_lrt_disk_hash(job->text, job->len);
 
-    /* what somebody else has put there meanwhile is not for us to remove */
+    /*
+     * What somebody else has put there meanwhile is not for us to remove, least
+     * of all if it cannot be read.
+     */
 
-    if (job->known) {
+    if (!job->over) {
         ngx_memzero(&old, sizeof(ngx_http_lrt_job_t));
         old.path = job->path;
         old.known = job->known;
@@ -172,7 +189,9 @@ ngx_http_lrt_disk_write(ngx_http_lrt_job_t *job)
         ngx_http_lrt_disk_read(&old);
         ngx_free(old.text);
 
-        if (old.rc == NGX_HTTP_LRT_JOB_EDITED) {
+        if (old.rc != NGX_HTTP_LRT_JOB_DONE
+            && old.rc != NGX_HTTP_LRT_JOB_MISSING)
+        {
             job->rc = NGX_HTTP_LRT_JOB_EDITED;
             return;
         }
@@ -276,12 +295,14 @@ ngx_http_lrt_disk_store(ngx_http_lrt_job_t *job, const char *path)
     ngx_int_t    rc;
     struct stat  st;
 
-    if (ngx_strlen(path) + sizeof(".tmp") > sizeof(tmp)) {
+    if (ngx_strlen(path) + NGX_INT64_LEN + sizeof("..tmp") > sizeof(tmp)) {
         errno = ENAMETOOLONG;
         return ngx_http_lrt_disk_failed(job, "name of temporary file");
     }
 
-    *ngx_sprintf((u_char *) tmp, "%s.tmp", path) = '\0';
+    /* during a binary upgrade another one may be writing as well */
+
+    ngx_sprintf((u_char *) tmp, "%s.%P.tmp%Z", path, ngx_pid);
 
     (void) unlink(tmp);
 

@@ -36,7 +36,8 @@ struct ngx_http_lrt_job_s {
     uint32_t               finished;     /* by lrt_load() */
 
     char                  *path;         /* in the same piece of memory */
-    uint64_t               known;        /* hash of the file, or 0 for any */
+    uint64_t               known;        /* hash of the file; 0: there is none */
+    unsigned               over:1;       /* replace whatever is there */
 
     ngx_http_lrt_job_e     rc;
     const char            *what;
@@ -48,7 +49,9 @@ struct ngx_http_lrt_job_s {
 
     /* for the owner */
 
+    uint64_t               mine;         /* as good as the known hash */
     uint64_t               number;
+    lrt_policy_t           policy;
     void                  *data;
 };
 
@@ -59,6 +62,11 @@ uint64_t ngx_http_lrt_disk_hash(const void *text, size_t len);
 
 ngx_http_lrt_job_t *ngx_http_lrt_disk_job(const char *path, ngx_log_t *log);
 void ngx_http_lrt_disk_free(ngx_http_lrt_job_t *job);
+
+/* what has failed, in words */
+
+u_char *ngx_http_lrt_disk_why(u_char *p, u_char *last,
+    const ngx_http_lrt_job_t *job);
 
 /* NGX_ERROR: there is no thread, the job was not started */
 

@@ -20,6 +20,8 @@ static ngx_int_t ngx_http_lrt_json_object(ngx_pool_t *pool, json_t *from,
 static ngx_int_t ngx_http_lrt_json_elements(ngx_pool_t *pool, json_t *all,
     const ngx_http_lrt_list_t *list, ngx_array_t *elements,
     ngx_http_lrt_fault_t *fault);
+static void ngx_http_lrt_json_member(ngx_pool_t *pool,
+    ngx_http_lrt_fault_t *fault, const char *key);
 static ngx_int_t ngx_http_lrt_json_value(ngx_pool_t *pool, json_t *from,
     const ngx_http_lrt_field_t *field, void *object, uint32_t *given,
     ngx_http_lrt_fault_t *fault);
@@ -186,21 +188,23 @@ ngx_http_lrt_json_object(ngx_pool_t *pool, json_t *from,
         }
 
         if (field->name == NULL) {
-            return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
-                                      NGX_HTTP_LRT_BAD_FORMAT,
-                                      "unknown parameter \"%s\"", key);
+            rc = ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                    NGX_HTTP_LRT_BAD_FORMAT,
+                                    "unknown parameter \"%s\"", key);
+        } else {
+            rc = ngx_http_lrt_json_value(pool, value, field, object, given,
+                                         fault);
         }
 
-        rc = ngx_http_lrt_json_value(pool, value, field, object, given, fault);
-
         if (rc == NGX_ERROR) {
-            return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
-                                      field->code ? field->code
-                                                  : NGX_HTTP_LRT_BAD_FORMAT,
-                                      "invalid value of \"%s\"", key);
+            rc = ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                    field->code ? field->code
+                                                : NGX_HTTP_LRT_BAD_FORMAT,
+                                    "invalid value of \"%s\"", key);
         }
 
         if (rc != NGX_OK) {
+            ngx_http_lrt_json_member(pool, fault, key);
             return rc;
         }
 
@@ -208,6 +212,22 @@ ngx_http_lrt_json_object(ngx_pool_t *pool, json_t *from,
     }
 
     return NGX_OK;
+}
+
+
+static void
+ngx_http_lrt_json_member(ngx_pool_t *pool, ngx_http_lrt_fault_t *fault,
+    const char *key)
+{
+    fault->member.len = ngx_strlen(key);
+    fault->member.data = ngx_pnalloc(pool, fault->member.len + 1);
+
+    if (fault->member.data == NULL) {
+        fault->member.len = 0;
+        return;
+    }
+
+    ngx_memcpy(fault->member.data, key, fault->member.len + 1);
 }
 
 

@@ -41,6 +41,7 @@ typedef struct {
     ngx_uint_t           status;
     const char          *code;
     ngx_str_t            text;
+    ngx_str_t            member;     /* of the outermost object, if known */
 } ngx_http_lrt_fault_t;
 
 

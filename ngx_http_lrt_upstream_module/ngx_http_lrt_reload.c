@@ -223,6 +223,8 @@ ngx_http_lrt_reload_move(ngx_cycle_t *cycle, ngx_http_lrt_srv_conf_t *lscf)
 
     locked = ngx_http_lrt_master_lock(old);
 
+    lscf->conf.keeps = ngx_http_lrt_state_decides(lscf, before.head);
+
     if (lrt_merge_move(&lscf->table, &before, &lscf->conf) != LRT_OK) {
         ngx_log_error(NGX_LOG_ERR, cycle->log, 0,
                       "upstream \"%V\" got too many servers while its zone "
@@ -249,12 +251,18 @@ ngx_http_lrt_reload_merge(ngx_http_lrt_srv_conf_t *lscf, ngx_log_t *log)
     head = lscf->table.head;
     before = head->merged;
 
+    /* should a file come back one day, it is a new one */
+
+    if (lscf->state == NULL) {
+        lrt_store(&head->state_hash, 0);
+        lrt_store(&head->state_next, 0);
+        lrt_store(&head->state_saved, 0);
+        lrt_store(&head->state_bad, 0);
+    }
+
     /* what a file decides, a configuration does not; it is looked at anyway */
 
-    if (lscf->state
-        && before
-        && (head->state_saved || ngx_http_lrt_state_loaded(lscf)))
-    {
+    if (before && ngx_http_lrt_state_decides(lscf, head)) {
         lrt_store(&head->merged, lscf->conf.number);
         return;
     }

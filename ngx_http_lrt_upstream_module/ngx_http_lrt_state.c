@@ -17,6 +17,7 @@
 #define NGX_HTTP_LRT_STATE_LEASE  600        /* ms */
 #define NGX_HTTP_LRT_STATE_CHECK  500
 #define NGX_HTTP_LRT_STATE_RETRY  2000
+#define NGX_HTTP_LRT_STATE_EXIT   1000       /* all groups together */
 #define NGX_HTTP_LRT_STATE_NAMES  16         /* in one line of the log */
 
 
@@ -26,6 +27,7 @@ struct ngx_http_lrt_state_s {
     ngx_str_t                *file_name;     /* of the directive */
     ngx_uint_t                line;
 
+    ngx_uint_t                found;
     uint64_t                  hash;          /* of what was read at start */
     uint64_t                  next_ident;
     uint64_t                  bad;           /* hash of what is of no use */
@@ -56,6 +58,11 @@ static void ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf,
     uint64_t now);
 static void ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
     void (*work)(ngx_http_lrt_job_t *job));
+static ngx_http_lrt_job_t *ngx_http_lrt_state_text_job(
+    ngx_http_lrt_srv_conf_t *lscf, void (*work)(ngx_http_lrt_job_t *job));
+static void ngx_http_lrt_state_save_last(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_uint_t *patience);
+static lrt_policy_t ngx_http_lrt_state_policy(lrt_table_t *t);
 static void ngx_http_lrt_state_start(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_job_t *job);
 static void ngx_http_lrt_state_finish(ngx_http_lrt_srv_conf_t *lscf,
@@ -167,6 +174,8 @@ ngx_http_lrt_state_init(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
         return (rc == NGX_DONE) ? NGX_OK : NGX_ERROR;
     }
 
+    state->found = 1;
+
     if (rc == NGX_OK) {
         ngx_http_lrt_state_compare_conf(cf, lscf, &doc);
         return ngx_http_lrt_state_adopt(cf, lscf, &doc);
@@ -215,7 +224,6 @@ static ngx_int_t
 ngx_http_lrt_state_load(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
     const char *path, ngx_http_lrt_state_doc_t *doc, ngx_str_t *why)
 {
-    u_char               *p;
     ngx_int_t             rc;
     ngx_str_t             text;
     ngx_http_lrt_job_t    job;
@@ -239,15 +247,9 @@ ngx_http_lrt_state_load(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
             return NGX_ERROR;
         }
 
-        p = ngx_slprintf(why->data, why->data + NGX_MAX_ERROR_STR, "%s",
-                         job.what);
-
-        if (job.error) {
-            p = ngx_slprintf(p, why->data + NGX_MAX_ERROR_STR, " (%d: %s)",
-                             job.error, strerror(job.error));
-        }
-
-        why->len = p - why->data;
+        why->len = ngx_http_lrt_disk_why(why->data,
+                                         why->data + NGX_MAX_ERROR_STR, &job)
+                   - why->data;
         rc = NGX_DECLINED;
 
     } else if (job.rc != NGX_HTTP_LRT_JOB_MISSING) {
@@ -383,10 +385,12 @@ ngx_http_lrt_state_check_folder(ngx_conf_t *cf, ngx_http_lrt_state_t *state)
 }
 
 
+/* who is in a table that runs is there because of a file, be it broken now */
+
 ngx_uint_t
-ngx_http_lrt_state_loaded(ngx_http_lrt_srv_conf_t *lscf)
+ngx_http_lrt_state_decides(ngx_http_lrt_srv_conf_t *lscf, lrt_head_t *head)
 {
-    return lscf->state->next_ident != 0;
+    return lscf->state && (lscf->state->found || lrt_load(&head->state_saved));
 }
 
 
@@ -494,11 +498,20 @@ ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
         state->job = NULL;
 
         ngx_http_lrt_state_finish(lscf, job, now);
-        return;
+
+        if (!ngx_http_lrt_state_lead(&lscf->table, now)) {
+            return;
+        }
     }
 
     if (now < state->retry) {
         return;
+    }
+
+    /* who was to write it is gone: whether he did so is to be seen */
+
+    if (lrt_load(&head->state_next)) {
+        state->edited = 1;
     }
 
     if (!state->edited && !lrt_load(&head->state_bad)) {
@@ -530,10 +543,19 @@ ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
     if (job) {
         job->work = ngx_http_lrt_state_read_job;
         job->known = lrt_load(&head->state_hash);
+        job->mine = lrt_load(&head->state_next);
         job->number = lrt_load(&head->state_bad);
+        job->policy = ngx_http_lrt_state_policy(&lscf->table);
 
         ngx_http_lrt_state_start(lscf, job);
     }
+}
+
+
+static lrt_policy_t
+ngx_http_lrt_state_policy(lrt_table_t *t)
+{
+    return lrt_table_side(t, lrt_table_generation(t))->policy;
 }
 
 
@@ -547,12 +569,27 @@ ngx_http_lrt_state_start(ngx_http_lrt_srv_conf_t *lscf,
     }
 
     ngx_http_lrt_disk_free(job);
+    lrt_store(&lscf->table.head->state_next, 0);
     lscf->state->retry = ngx_http_lrt_now() / 1000 + NGX_HTTP_LRT_STATE_RETRY;
 }
 
 
 static void
 ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
+    void (*work)(ngx_http_lrt_job_t *job))
+{
+    ngx_http_lrt_job_t  *job;
+
+    job = ngx_http_lrt_state_text_job(lscf, work);
+
+    if (job) {
+        ngx_http_lrt_state_start(lscf, job);
+    }
+}
+
+
+static ngx_http_lrt_job_t *
+ngx_http_lrt_state_text_job(ngx_http_lrt_srv_conf_t *lscf,
     void (*work)(ngx_http_lrt_job_t *job))
 {
     u_char              *p;
@@ -566,7 +603,7 @@ ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
                                 ngx_cycle->log);
 
     if (pool == NULL || job == NULL) {
-        goto done;
+        goto failed;
     }
 
     ngx_http_lrt_out_init(&out, pool);
@@ -574,13 +611,13 @@ ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
     job->number = ngx_http_lrt_state_print(lscf, &out);
 
     if (job->number == 0) {
-        goto done;
+        goto failed;
     }
 
     job->text = ngx_alloc(out.size + 1, ngx_cycle->log);
 
     if (job->text == NULL) {
-        goto done;
+        goto failed;
     }
 
     p = job->text;
@@ -593,10 +630,16 @@ ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
     job->known = lrt_load(&lscf->table.head->state_hash);
     job->work = work;
 
-    ngx_http_lrt_state_start(lscf, job);
-    job = NULL;
+    if (work == ngx_http_lrt_state_write_job) {
+        lrt_store(&lscf->table.head->state_next,
+                  ngx_http_lrt_disk_hash(job->text, job->len));
+    }
 
-done:
+    ngx_destroy_pool(pool);
+
+    return job;
+
+failed:
 
     if (job) {
         ngx_http_lrt_disk_free(job);
@@ -604,6 +647,95 @@ done:
 
     if (pool) {
         ngx_destroy_pool(pool);
+    }
+
+    return NULL;
+}
+
+
+/*
+ * What was changed in the last moment has to be there at the next start.  After
+ * a reload new workers do this, and mostly have done so long ago.
+ */
+
+void
+ngx_http_lrt_state_exit(ngx_http_lrt_main_conf_t *lmcf)
+{
+    uint64_t                    lease;
+    ngx_uint_t                  i, patience;
+    ngx_http_lrt_srv_conf_t   **lscf;
+
+    lscf = lmcf->groups.elts;
+    patience = NGX_HTTP_LRT_STATE_EXIT;
+
+    for (i = 0; i < lmcf->groups.nelts; i++) {
+
+        if (lscf[i]->state == NULL || lscf[i]->table.head == NULL) {
+            continue;
+        }
+
+        ngx_http_lrt_state_save_last(lscf[i], &patience);
+
+        /* the next one need not wait */
+
+        lease = lrt_load(&lscf[i]->table.head->state_lease);
+
+        if ((uint32_t) lease == (uint32_t) ngx_pid) {
+            (void) lrt_cas(&lscf[i]->table.head->state_lease, lease, 0);
+        }
+    }
+}
+
+
+static void
+ngx_http_lrt_state_save_last(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_uint_t *patience)
+{
+    uint64_t               now, lease;
+    lrt_head_t            *head;
+    ngx_http_lrt_job_t    *job;
+    ngx_http_lrt_state_t  *state;
+
+    state = lscf->state;
+    head = lscf->table.head;
+    now = ngx_http_lrt_now() / 1000;
+
+    job = state->job;
+
+    if (job) {
+        while (!lrt_load(&job->finished)) {
+
+            if (*patience == 0) {
+                return;
+            }
+
+            (*patience)--;
+            ngx_msleep(1);
+        }
+
+        state->job = NULL;
+        ngx_http_lrt_state_finish(lscf, job, now);
+    }
+
+    lease = lrt_load(&head->state_lease);
+
+    if (((uint32_t) lease != (uint32_t) ngx_pid
+         && (uint32_t) now - (uint32_t) (lease >> 32)
+            < NGX_HTTP_LRT_STATE_LEASE)
+        || lrt_load(&head->superseded)
+        || lrt_load(&head->merged) == 0
+        || lrt_load(&head->state_bad)
+        || lrt_load(&head->state_next)
+        || lrt_load(&head->state_saved) == lrt_table_generation(&lscf->table))
+    {
+        return;
+    }
+
+    job = ngx_http_lrt_state_text_job(lscf, ngx_http_lrt_state_write_job);
+
+    if (job) {
+        job->work(job);
+        ngx_http_lrt_state_finish(lscf, job, now);
     }
 }
 
@@ -635,7 +767,7 @@ ngx_http_lrt_state_copy_job(ngx_http_lrt_job_t *job)
 
     good = *job;
     good.path = path;
-    good.known = 0;
+    good.over = 1;
 
     ngx_sprintf((u_char *) path, "%s.good%Z", job->path);
 
@@ -652,7 +784,10 @@ ngx_http_lrt_state_read_job(ngx_http_lrt_job_t *job)
 
     ngx_http_lrt_disk_read(job);
 
-    if (job->rc != NGX_HTTP_LRT_JOB_EDITED || job->hash == job->number) {
+    if (job->rc != NGX_HTTP_LRT_JOB_EDITED
+        || job->hash == job->number
+        || job->hash == job->mine)
+    {
         return;
     }
 
@@ -669,6 +804,7 @@ ngx_http_lrt_state_read_job(ngx_http_lrt_job_t *job)
     }
 
     doc->pool = pool;
+    doc->policy = job->policy;
     job->data = doc;
 
     text.data = job->text;
@@ -696,10 +832,12 @@ ngx_http_lrt_state_finish(ngx_http_lrt_srv_conf_t *lscf,
     } else if (job->work == ngx_http_lrt_state_write_job) {
         ngx_http_lrt_state_saved(lscf, job, now);
 
-    } else if (job->rc == NGX_HTTP_LRT_JOB_DONE) {
+    } else if (job->rc == NGX_HTTP_LRT_JOB_DONE
+               || (job->mine && job->hash == job->mine))
+    {
+        /* what was wrong was taken back, or a worker died after writing */
 
-        /* what was wrong was taken back */
-
+        lrt_store(&head->state_hash, job->hash);
         lrt_store(&head->state_bad, 0);
 
     } else if (job->rc == NGX_HTTP_LRT_JOB_MISSING) {
@@ -713,14 +851,17 @@ ngx_http_lrt_state_finish(ngx_http_lrt_srv_conf_t *lscf,
     } else if (job->rc == NGX_HTTP_LRT_JOB_FAILED) {
 
         why.data = text;
-        why.len = ngx_slprintf(text, text + sizeof(text), "%s (%d: %s)",
-                               job->what, job->error, strerror(job->error))
-                  - text;
+        why.len = ngx_http_lrt_disk_why(text, text + sizeof(text), job) - text;
 
-        ngx_http_lrt_state_refuse(lscf, (uint64_t) job->error + 1, &why);
+        ngx_http_lrt_state_refuse(lscf,
+                                  ngx_http_lrt_disk_hash(text, why.len), &why);
 
     } else if (doc) {
         ngx_http_lrt_state_edited(lscf, job);
+    }
+
+    if (job->work != ngx_http_lrt_state_copy_job) {
+        lrt_store(&head->state_next, 0);
     }
 
     if (doc) {
@@ -843,11 +984,17 @@ ngx_http_lrt_state_apply(ngx_http_lrt_srv_conf_t *lscf,
 
     set.from_conf = 1;
 
-    policy = lrt_table_side(t, lrt_table_generation(t))->policy;
+    policy = ngx_http_lrt_state_policy(t);
 
-    if (doc->has_policy
-        && ngx_memcmp(&policy, &doc->policy, sizeof(lrt_policy_t)) != 0)
-    {
+    if (ngx_memcmp(&policy, &doc->policy, sizeof(lrt_policy_t)) != 0) {
+
+        /* the method was changed meanwhile, so it has to be read once more */
+
+        if (!doc->has_policy) {
+            ngx_http_lrt_unlock(lscf);
+            return NGX_AGAIN;
+        }
+
         c = &set.change[set.n++];
         ngx_memzero(c, sizeof(lrt_change_t));
         c->type = LRT_SET_POLICY;

@@ -22,7 +22,7 @@ typedef struct {
     lrt_server_t             *server;
     uint32_t                  n;
     uint64_t                  next_ident;    /* or 0 */
-    lrt_policy_t              policy;
+    lrt_policy_t              policy;        /* if it says nothing: of before */
     ngx_uint_t                has_policy;
     uint64_t                  hash;
     ngx_str_t                 why;           /* it is of no use */

@@ -37,7 +37,8 @@ static const ngx_http_lrt_field_t  ngx_http_lrt_state_fields[] = {
     ngx_http_lrt_state_field("version", UINT32, version, 0, UINT32_MAX),
     ngx_http_lrt_state_field("upstream", TEXT, upstream, 0, 4096),
     ngx_http_lrt_state_field("next_id", UINT64, next_id,
-                             NGX_HTTP_LRT_STATE_NEXT_ID, NGX_HTTP_LRT_MAX_ID),
+                             NGX_HTTP_LRT_STATE_NEXT_ID,
+                             NGX_HTTP_LRT_MAX_ID + 1),
     ngx_http_lrt_state_field("method", TEXT, method, 0, 256),
     ngx_http_lrt_state_field("algorithm", TEXT, algorithm, 0, 256),
     ngx_http_lrt_state_field("health_check_url", TEXT, check_uri, 0, 4096),
@@ -122,6 +123,7 @@ ngx_http_lrt_state_parse(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text)
     }
 
     if (rc == NGX_OK && head.version != NGX_HTTP_LRT_STATE_VERSION) {
+        ngx_str_set(&fault.member, "version");
         rc = ngx_http_lrt_fault(doc->pool, &fault, 0, "",
                                 "\"version\" %uD is not known", head.version);
     }
@@ -147,6 +149,13 @@ ngx_http_lrt_state_parse(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text)
                                 lrt_split_line(text->data, text->len,
                                                "servers", (uint32_t) at - 1),
                                 at, &fault.text);
+
+    } else if (rc == NGX_DECLINED && fault.member.len) {
+        rc = ngx_http_lrt_fault(doc->pool, &fault, 0, "", "line %uD: %V",
+                                lrt_split_line(text->data, text->len,
+                                               (char *) fault.member.data,
+                                               LRT_SPLIT_NAME),
+                                &fault.text);
     }
 
     doc->why = fault.text;
@@ -174,7 +183,11 @@ ngx_http_lrt_state_method(ngx_http_lrt_state_doc_t *doc,
 
     method = head->method;
 
+    ngx_str_set(&fault->member, "method");
+
     if (head->algorithm.len) {
+
+        ngx_str_set(&fault->member, "algorithm");
 
         if (method.len) {
             return ngx_http_lrt_fault(doc->pool, fault, 0, "",
@@ -225,6 +238,7 @@ ngx_http_lrt_state_servers(ngx_http_lrt_state_doc_t *doc, ngx_array_t *specs,
     spec = specs->elts;
 
     if (specs->nelts > LRT_MAX_CAPACITY / 2) {
+        ngx_str_set(&fault->member, "servers");
         return ngx_http_lrt_fault(doc->pool, fault, 0, "",
                                   "%ui servers are too many", specs->nelts);
     }
@@ -250,8 +264,7 @@ ngx_http_lrt_state_servers(ngx_http_lrt_state_doc_t *doc, ngx_array_t *specs,
             return rc;
         }
 
-        if (doc->has_policy
-            && spec[i].server.params.backup
+        if (spec[i].server.params.backup
             && (lrt_method(doc->policy.method)->takes & LRT_NO_BACKUP))
         {
             return ngx_http_lrt_fault(doc->pool, fault, 0, "",
@@ -376,7 +389,17 @@ ngx_http_lrt_state_idents(ngx_http_lrt_state_doc_t *doc, ngx_array_t *specs,
 
     for (i = 1; i < n; i++) {
         if (ident[i] == ident[i - 1]) {
-            *at = 0;
+
+            /* the last one who has it */
+
+            for (*at = doc->n;
+                 !(spec[*at - 1].given & NGX_HTTP_LRT_GIVEN_ID)
+                 || spec[*at - 1].id + 1 != ident[i];
+                 (*at)--)
+            {
+                /* void */
+            }
+
             return ngx_http_lrt_fault(doc->pool, fault, 0, "",
                                       "the id %uL is there twice",
                                       ident[i] - 1);
@@ -390,6 +413,14 @@ ngx_http_lrt_state_idents(ngx_http_lrt_state_doc_t *doc, ngx_array_t *specs,
     for (i = 0; i < doc->n; i++) {
         doc->server[i].ident = (spec[i].given & NGX_HTTP_LRT_GIVEN_ID)
                                ? spec[i].id + 1 : next++;
+    }
+
+    /* what will be written has to be readable */
+
+    if (next - 1 > NGX_HTTP_LRT_MAX_ID + 1) {
+        ngx_str_set(&fault->member, "next_id");
+        return ngx_http_lrt_fault(doc->pool, fault, 0, "",
+                                  "there are no more ids");
     }
 
     doc->next_ident = next;

@@ -77,6 +77,8 @@ ngx_http_lrt_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_http_lrt_state_exit(lmcf);
+
     lrt_registry_release(lmcf->registry, &lmcf->owner);
     lmcf->owner.serial = 0;
 }

@@ -234,6 +234,8 @@ ngx_http_lrt_init_table_zone(ngx_shm_zone_t *shm_zone, void *data)
             return NGX_ERROR;
         }
 
+        lscf->conf.keeps = ngx_http_lrt_state_decides(lscf, lscf->table.head);
+
         return ngx_http_lrt_check_capacity(shm_zone, lscf,
                                   lscf->table.capacity,
                                   lrt_merge_need(&lscf->table, &lscf->conf));
@@ -245,6 +247,7 @@ ngx_http_lrt_init_table_zone(ngx_shm_zone_t *shm_zone, void *data)
                                  &shm_zone->shm.name, &size);
 
     if (old && lrt_table_attach(&before, old->data, size) == LRT_OK) {
+        lscf->conf.keeps = ngx_http_lrt_state_decides(lscf, before.head);
         need = lrt_merge_need(&before, &lscf->conf);
     }
 

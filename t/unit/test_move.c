@@ -15,6 +15,7 @@ static void test_old_table(void);
 static void test_requests_stay_behind(void);
 static void test_ranks(void);
 static void test_removed_stay_removed(void);
+static void test_nobody_leaves(void);
 static void test_who_leaves(void);
 static void make(fx_t *fx, uint32_t capacity, uint32_t n, uint32_t method);
 static unsigned nobody(const lrt_table_t *t, uint32_t slot, const void *data);
@@ -33,6 +34,7 @@ main(void)
     run(test_requests_stay_behind);
     run(test_ranks);
     run(test_removed_stay_removed);
+    run(test_nobody_leaves);
     run(test_who_leaves);
 
     return tap_end();
@@ -334,6 +336,53 @@ test_removed_stay_removed(void)
 
     fx_snapshot(&dst);
     is_u64(dst.snap.n, 3, "servers");
+
+    fx_close(&src);
+    fx_close(&dst);
+}
+
+
+/* a file decides, and the configuration is not asked */
+
+static void
+test_nobody_leaves(void)
+{
+    fx_t           src, dst;
+    uint32_t       i, index[64];
+    lrt_conf_t     conf;
+    fx_server_t    s[8];
+    lrt_server_t   server[8];
+    lrt_change_t   changes[64];
+
+    fx_open(&src, 16);
+
+    for (i = 0; i < 8; i++) {
+        fx_server(&s[i], i, 0);
+        server[i] = s[i].server;
+    }
+
+    memset(&conf, 0, sizeof(lrt_conf_t));
+    conf.server = server;
+    conf.n = 8;
+    conf.number = 1;
+    conf.index = index;
+    conf.index_size = 64;
+
+    lrt_merge_index(&conf);
+    (void) lrt_merge(&src.table, &conf, changes, src.now);
+
+    conf.n = 2;
+    lrt_merge_index(&conf);
+
+    is_u64(lrt_merge_need(&src.table, &conf), 2, "places of a configuration");
+    conf.keeps = 1;
+    is_u64(lrt_merge_need(&src.table, &conf), 8, "places of a file");
+
+    fx_open(&dst, 8);
+    is_u64(lrt_merge_move(&dst.table, &src.table, &conf), LRT_OK, "moved");
+
+    fx_snapshot(&dst);
+    is_u64(dst.snap.n, 8, "servers");
 
     fx_close(&src);
     fx_close(&dst);
