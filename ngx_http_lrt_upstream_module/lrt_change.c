@@ -269,7 +269,10 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
     dst->head->state_hash = src->head->state_hash;
     dst->head->state_next = src->head->state_next;
     dst->head->state_saved = (src->head->state_saved == generation)
-                             ? d.generation : 0;
+                             ? d.generation
+                             : src->head->state_saved ? UINT64_MAX : 0;
+    dst->head->state_bad = src->head->state_bad;
+    memcpy(dst->head->state_why, src->head->state_why, LRT_WHY_LEN);
     dst->head->next_ident = src->head->next_ident;
     dst->head->merged = src->head->merged;
     dst->head->conf_policy = src->head->conf_policy;

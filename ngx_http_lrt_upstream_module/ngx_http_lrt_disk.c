@@ -351,7 +351,13 @@ ngx_http_lrt_disk_store(ngx_http_lrt_job_t *job, const char *path)
         return rc;
     }
 
-    return ngx_http_lrt_disk_sync_folder(job, path);
+    /* the file is there: that is no failure, but somebody should know */
+
+    if (ngx_http_lrt_disk_sync_folder(job, path) != NGX_OK) {
+        job->rc = NGX_HTTP_LRT_JOB_DONE;
+    }
+
+    return NGX_OK;
 }
 
 

@@ -26,7 +26,8 @@ typedef enum {
     NGX_HTTP_LRT_JOB_DONE = 0,
     NGX_HTTP_LRT_JOB_EDITED,         /* the file is not what it was */
     NGX_HTTP_LRT_JOB_MISSING,
-    NGX_HTTP_LRT_JOB_FAILED          /* "what" and "error" say why */
+    NGX_HTTP_LRT_JOB_FAILED,         /* "what" and "error" say why */
+    NGX_HTTP_LRT_JOB_AGAIN           /* it was not the moment for it */
 } ngx_http_lrt_job_e;
 
 

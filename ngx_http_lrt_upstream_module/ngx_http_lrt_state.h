@@ -15,6 +15,28 @@
 #include "lrt_split.h"
 
 
+struct ngx_http_lrt_state_s {
+    ngx_str_t                 path;          /* ends with a null */
+    char                     *good;
+    ngx_str_t                *file_name;     /* of the directive */
+    ngx_uint_t                line;
+
+    ngx_uint_t                found;
+    uint64_t                  hash;          /* of what was read at start */
+    uint64_t                  next_ident;
+    uint64_t                  bad;           /* hash of what is of no use */
+    ngx_str_t                 why;
+
+    /* of a worker with the lease */
+
+    ngx_http_lrt_job_t       *job;
+    uint64_t                  check;         /* ms, when to look again */
+    uint64_t                  retry;
+    uint64_t                  complained;    /* generation */
+    ngx_uint_t                edited;        /* look before it is written */
+};
+
+
 /* what a file says; in a pool of its own */
 
 typedef struct {
@@ -41,6 +63,10 @@ ngx_int_t ngx_http_lrt_state_parse(ngx_http_lrt_state_doc_t *doc,
 
 uint64_t ngx_http_lrt_state_print(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_out_t *o);
+
+/* why the file is of no use, for the API */
+
+void ngx_http_lrt_state_set_why(lrt_head_t *head, const ngx_str_t *why);
 
 
 #endif /* _NGX_HTTP_LRT_STATE_H_INCLUDED_ */

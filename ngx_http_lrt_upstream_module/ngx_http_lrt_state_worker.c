@@ -1,0 +1,820 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * The worker that holds the lease of a group writes each change to the state
+ * file, and looks for changes that others make to it.
+ */
+
+
+#include "ngx_http_lrt_state.h"
+
+
+#define NGX_HTTP_LRT_STATE_LEASE  600        /* ms */
+#define NGX_HTTP_LRT_STATE_CHECK  500
+#define NGX_HTTP_LRT_STATE_RETRY  2000
+#define NGX_HTTP_LRT_STATE_EXIT   1000       /* all groups together */
+#define NGX_HTTP_LRT_STATE_NAMES  16         /* in one line of the log */
+
+/* no generation: what the file has is not what is in force */
+
+#define NGX_HTTP_LRT_STATE_UNSAVED  UINT64_MAX
+
+
+/* time in ms, and who */
+
+#define ngx_http_lrt_state_leads(lease)                                       \
+    ((uint32_t) (lease) == (uint32_t) ngx_pid)
+
+
+static ngx_uint_t ngx_http_lrt_state_lead(lrt_table_t *t);
+static ngx_uint_t ngx_http_lrt_state_fresh(uint64_t lease, uint64_t now);
+static void ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf,
+    uint64_t now);
+static void ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
+    void (*work)(ngx_http_lrt_job_t *job));
+static ngx_http_lrt_job_t *ngx_http_lrt_state_text_job(
+    ngx_http_lrt_srv_conf_t *lscf, void (*work)(ngx_http_lrt_job_t *job));
+static void ngx_http_lrt_state_save_last(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_uint_t *patience);
+static lrt_policy_t ngx_http_lrt_state_policy(lrt_table_t *t);
+static void ngx_http_lrt_state_start(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job);
+static void ngx_http_lrt_state_finish(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job, uint64_t now);
+static void ngx_http_lrt_state_saved(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job, uint64_t now);
+static void ngx_http_lrt_state_edited(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job);
+static ngx_int_t ngx_http_lrt_state_apply(ngx_http_lrt_srv_conf_t *lscf,
+    const ngx_http_lrt_state_doc_t *doc, ngx_str_t *why);
+static void ngx_http_lrt_state_log(ngx_http_lrt_srv_conf_t *lscf,
+    const lrt_change_set_t *set, const lrt_plan_t *plan);
+static void ngx_http_lrt_state_refuse(ngx_http_lrt_srv_conf_t *lscf,
+    uint64_t hash, const ngx_str_t *why);
+static void ngx_http_lrt_state_read_job(ngx_http_lrt_job_t *job);
+static void ngx_http_lrt_state_write_job(ngx_http_lrt_job_t *job);
+static void ngx_http_lrt_state_copy_job(ngx_http_lrt_job_t *job);
+static ngx_int_t ngx_http_lrt_state_text(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job);
+static void ngx_http_lrt_state_copy(ngx_http_lrt_job_t *job);
+static void ngx_http_lrt_state_free(ngx_http_lrt_job_t *job);
+
+
+/* the worker's timer */
+
+void
+ngx_http_lrt_state_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
+{
+    ngx_uint_t                  i;
+    ngx_http_lrt_srv_conf_t   **lscf;
+
+    lscf = lmcf->groups.elts;
+
+    for (i = 0; i < lmcf->groups.nelts; i++) {
+
+        if (lscf[i]->state
+            && lscf[i]->table.head
+            && !lrt_load(&lscf[i]->table.head->superseded)
+            && lrt_load(&lscf[i]->table.head->merged)
+            && (lscf[i]->state->job
+                || ngx_http_lrt_state_lead(&lscf[i]->table)))
+        {
+            ngx_http_lrt_state_work(lscf[i], now);
+        }
+    }
+}
+
+
+/* who leads goes on to do so until he is late; an old worker never does */
+
+static ngx_uint_t
+ngx_http_lrt_state_lead(lrt_table_t *t)
+{
+    uint64_t  lease, mine;
+
+    if (ngx_exiting || ngx_terminate) {
+        return 0;
+    }
+
+    lease = lrt_load(&t->head->state_lease);
+    mine = ngx_http_lrt_now() / 1000 << 32 | (uint32_t) ngx_pid;
+
+    if (!ngx_http_lrt_state_leads(lease)
+        && ngx_http_lrt_state_fresh(lease, mine >> 32))
+    {
+        return 0;
+    }
+
+    return lrt_cas(&t->head->state_lease, lease, mine);
+}
+
+
+/* it may just have been renewed, later than the clock was read here */
+
+static ngx_uint_t
+ngx_http_lrt_state_fresh(uint64_t lease, uint64_t now)
+{
+    return lease
+           && (int32_t) ((uint32_t) now - (uint32_t) (lease >> 32))
+              < NGX_HTTP_LRT_STATE_LEASE;
+}
+
+
+static void
+ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
+{
+    uint64_t               generation;
+    lrt_head_t            *head;
+    ngx_http_lrt_job_t    *job;
+    ngx_http_lrt_state_t  *state;
+
+    state = lscf->state;
+    head = lscf->table.head;
+
+    if (state->job) {
+
+        if (!lrt_load(&state->job->finished)) {
+
+            /* a slow disk is no reason for others to try as well */
+
+            (void) ngx_http_lrt_state_lead(&lscf->table);
+            return;
+        }
+
+        job = state->job;
+        state->job = NULL;
+
+        /* who leads instead will find out what has become of it */
+
+        if (!ngx_http_lrt_state_lead(&lscf->table)) {
+            ngx_http_lrt_state_free(job);
+            state->edited = 1;
+            return;
+        }
+
+        ngx_http_lrt_state_finish(lscf, job, now);
+    }
+
+    if (now < state->retry) {
+        return;
+    }
+
+    /* who was to write it is gone: whether he did so is to be seen */
+
+    if (lrt_load(&head->state_next)) {
+        state->edited = 1;
+    }
+
+    if (!state->edited && !lrt_load(&head->state_bad)) {
+
+        generation = lrt_table_generation(&lscf->table);
+
+        if (generation != lrt_load(&head->state_saved)) {
+            ngx_http_lrt_state_save(lscf, ngx_http_lrt_state_write_job);
+            return;
+        }
+
+        /* an edit was applied: the file stays as it is */
+
+        if (generation != lrt_load(&head->state_good)) {
+            ngx_http_lrt_state_save(lscf, ngx_http_lrt_state_copy_job);
+            return;
+        }
+    }
+
+    if (now < state->check && !state->edited) {
+        return;
+    }
+
+    state->edited = 0;
+    state->check = now + NGX_HTTP_LRT_STATE_CHECK;
+
+    job = ngx_http_lrt_disk_job((char *) state->path.data, ngx_cycle->log);
+
+    if (job) {
+        job->work = ngx_http_lrt_state_read_job;
+        job->known = lrt_load(&head->state_hash);
+        job->mine = lrt_load(&head->state_next);
+        job->number = lrt_load(&head->state_bad);
+        job->policy = ngx_http_lrt_state_policy(&lscf->table);
+
+        ngx_http_lrt_state_start(lscf, job);
+    }
+}
+
+
+static lrt_policy_t
+ngx_http_lrt_state_policy(lrt_table_t *t)
+{
+    return lrt_table_side(t, lrt_table_generation(t))->policy;
+}
+
+
+static void
+ngx_http_lrt_state_start(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job)
+{
+    if (ngx_http_lrt_disk_start(job, ngx_cycle->log) == NGX_OK) {
+        lscf->state->job = job;
+        return;
+    }
+
+    ngx_http_lrt_disk_free(job);
+    lrt_store(&lscf->table.head->state_next, 0);
+    lscf->state->retry = ngx_http_lrt_now() / 1000 + NGX_HTTP_LRT_STATE_RETRY;
+}
+
+
+static void
+ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
+    void (*work)(ngx_http_lrt_job_t *job))
+{
+    ngx_http_lrt_job_t  *job;
+
+    job = ngx_http_lrt_state_text_job(lscf, work);
+
+    if (job) {
+        ngx_http_lrt_state_start(lscf, job);
+    }
+}
+
+
+static ngx_http_lrt_job_t *
+ngx_http_lrt_state_text_job(ngx_http_lrt_srv_conf_t *lscf,
+    void (*work)(ngx_http_lrt_job_t *job))
+{
+    ngx_http_lrt_job_t  *job;
+
+    job = ngx_http_lrt_disk_job((char *) lscf->state->path.data,
+                                ngx_cycle->log);
+
+    if (job) {
+        job->known = lrt_load(&lscf->table.head->state_hash);
+        job->work = work;
+        job->data = lscf;
+    }
+
+    return job;
+}
+
+
+/*
+ * What was changed in the last moment has to be there at the next start.  After
+ * a reload new workers do this, and mostly have done so long ago.
+ */
+
+void
+ngx_http_lrt_state_exit(ngx_http_lrt_main_conf_t *lmcf)
+{
+    uint64_t                    lease;
+    ngx_uint_t                  i, patience;
+    ngx_http_lrt_srv_conf_t   **lscf;
+
+    lscf = lmcf->groups.elts;
+    patience = NGX_HTTP_LRT_STATE_EXIT;
+
+    for (i = 0; i < lmcf->groups.nelts; i++) {
+
+        if (lscf[i]->state == NULL || lscf[i]->table.head == NULL) {
+            continue;
+        }
+
+        ngx_http_lrt_state_save_last(lscf[i], &patience);
+
+        /* the next one need not wait */
+
+        lease = lrt_load(&lscf[i]->table.head->state_lease);
+
+        if (ngx_http_lrt_state_leads(lease)) {
+            (void) lrt_cas(&lscf[i]->table.head->state_lease, lease, 0);
+        }
+    }
+}
+
+
+static void
+ngx_http_lrt_state_save_last(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_uint_t *patience)
+{
+    uint64_t               now, lease;
+    lrt_head_t            *head;
+    ngx_http_lrt_job_t    *job;
+    ngx_http_lrt_state_t  *state;
+
+    state = lscf->state;
+    head = lscf->table.head;
+    now = ngx_http_lrt_now() / 1000;
+
+    job = state->job;
+
+    if (job) {
+        while (!lrt_load(&job->finished)) {
+
+            if (*patience == 0) {
+                return;
+            }
+
+            (*patience)--;
+            ngx_msleep(1);
+        }
+
+        state->job = NULL;
+
+        if (!ngx_http_lrt_state_leads(lrt_load(&head->state_lease))) {
+            ngx_http_lrt_state_free(job);
+            return;
+        }
+
+        ngx_http_lrt_state_finish(lscf, job, now);
+    }
+
+    lease = lrt_load(&head->state_lease);
+
+    if ((!ngx_http_lrt_state_leads(lease)
+         && ngx_http_lrt_state_fresh(lease, now))
+        || lrt_load(&head->superseded)
+        || lrt_load(&head->merged) == 0
+        || lrt_load(&head->state_bad)
+        || lrt_load(&head->state_next)
+        || lrt_load(&head->state_saved) == lrt_table_generation(&lscf->table))
+    {
+        return;
+    }
+
+    job = ngx_http_lrt_state_text_job(lscf, ngx_http_lrt_state_write_job);
+
+    if (job
+        && !lrt_cas(&head->state_lease, lease, now << 32 | (uint32_t) ngx_pid))
+    {
+        ngx_http_lrt_disk_free(job);
+        return;
+    }
+
+    if (job) {
+        job->work(job);
+        ngx_http_lrt_state_finish(lscf, job, now);
+    }
+}
+
+
+/*
+ * The works of the thread.  Of the table it reads what all read without a
+ * lock; printing thousands of servers would delay requests as well.
+ */
+
+static void
+ngx_http_lrt_state_write_job(ngx_http_lrt_job_t *job)
+{
+    lrt_head_t               *head;
+    ngx_http_lrt_srv_conf_t  *lscf;
+
+    lscf = job->data;
+    head = lscf->table.head;
+
+    if (ngx_http_lrt_state_text(lscf, job) != NGX_OK) {
+        return;
+    }
+
+    if (!ngx_http_lrt_state_leads(lrt_load(&head->state_lease))) {
+        job->rc = NGX_HTTP_LRT_JOB_EDITED;
+        return;
+    }
+
+    /* if we do not live to tell, this text is known as ours */
+
+    lrt_store(&head->state_next, ngx_http_lrt_disk_hash(job->text, job->len));
+
+    ngx_http_lrt_disk_write(job);
+
+    if (job->rc == NGX_HTTP_LRT_JOB_DONE) {
+        ngx_http_lrt_state_copy(job);
+    }
+}
+
+
+static void
+ngx_http_lrt_state_copy_job(ngx_http_lrt_job_t *job)
+{
+    if (ngx_http_lrt_state_text(job->data, job) == NGX_OK) {
+        ngx_http_lrt_state_copy(job);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_lrt_state_text(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job)
+{
+    u_char              *p;
+    ngx_pool_t          *pool;
+    ngx_chain_t         *cl;
+    ngx_http_lrt_out_t   out;
+
+    job->rc = NGX_HTTP_LRT_JOB_AGAIN;
+
+    pool = ngx_create_pool(4096, ngx_cycle->log);
+    if (pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_lrt_out_init(&out, pool);
+
+    job->number = ngx_http_lrt_state_print(lscf, &out);
+    job->text = job->number ? malloc(out.size + 1) : NULL;
+
+    if (job->text) {
+        p = job->text;
+
+        for (cl = out.chain; cl; cl = cl->next) {
+            p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
+        }
+
+        job->len = p - job->text;
+        job->rc = NGX_HTTP_LRT_JOB_DONE;
+    }
+
+    ngx_destroy_pool(pool);
+
+    return job->text ? NGX_OK : NGX_ERROR;
+}
+
+
+/* the copy is a comfort: if it fails the file itself is still there */
+
+static void
+ngx_http_lrt_state_copy(ngx_http_lrt_job_t *job)
+{
+    char                 path[NGX_MAX_PATH];
+    ngx_http_lrt_job_t   good;
+
+    if (ngx_strlen(job->path) + sizeof(".good") > sizeof(path)) {
+        return;
+    }
+
+    good = *job;
+    good.path = path;
+    good.over = 1;
+
+    ngx_sprintf((u_char *) path, "%s.good%Z", job->path);
+
+    ngx_http_lrt_disk_write(&good);
+}
+
+
+static void
+ngx_http_lrt_state_read_job(ngx_http_lrt_job_t *job)
+{
+    ngx_int_t                  rc;
+    ngx_str_t                  text;
+    ngx_pool_t                *pool;
+    ngx_http_lrt_state_doc_t  *doc;
+
+    ngx_http_lrt_disk_read(job);
+
+    if (job->rc != NGX_HTTP_LRT_JOB_EDITED
+        || job->hash == job->number
+        || job->hash == job->mine)
+    {
+        return;
+    }
+
+    /* the log of the pool is not used: memory that is short is no error here */
+
+    pool = ngx_create_pool(4096, ngx_cycle->log);
+
+    doc = pool ? ngx_pcalloc(pool, sizeof(ngx_http_lrt_state_doc_t)) : NULL;
+
+    rc = NGX_ERROR;
+
+    if (doc) {
+        doc->pool = pool;
+        doc->policy = job->policy;
+
+        text.data = job->text;
+        text.len = job->len;
+
+        rc = ngx_http_lrt_state_parse(doc, &text);
+    }
+
+    /* what could not be read to its end says nothing */
+
+    if (rc == NGX_OK || (rc == NGX_DECLINED && doc->why.len)) {
+        job->data = doc;
+        return;
+    }
+
+    if (pool) {
+        ngx_destroy_pool(pool);
+    }
+
+    job->rc = NGX_HTTP_LRT_JOB_AGAIN;
+}
+
+
+static void
+ngx_http_lrt_state_free(ngx_http_lrt_job_t *job)
+{
+    ngx_http_lrt_state_doc_t  *doc;
+
+    doc = (job->work == ngx_http_lrt_state_read_job) ? job->data : NULL;
+
+    if (doc) {
+        ngx_destroy_pool(doc->pool);
+    }
+
+    ngx_http_lrt_disk_free(job);
+}
+
+
+static void
+ngx_http_lrt_state_finish(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job, uint64_t now)
+{
+    lrt_head_t                *head;
+    ngx_str_t                  why;
+    u_char                     text[NGX_MAX_ERROR_STR];
+
+    head = lscf->table.head;
+
+    if (job->rc == NGX_HTTP_LRT_JOB_AGAIN) {
+
+        /* the group was changing, or there is no memory: next time */
+
+        lscf->state->edited = (job->work == ngx_http_lrt_state_read_job);
+
+    } else if (job->work == ngx_http_lrt_state_copy_job) {
+        lrt_store(&head->state_good, job->number);
+
+    } else if (job->work == ngx_http_lrt_state_write_job) {
+        ngx_http_lrt_state_saved(lscf, job, now);
+
+    } else if (job->rc == NGX_HTTP_LRT_JOB_DONE
+               || (job->mine && job->hash == job->mine))
+    {
+        /* what was wrong was taken back, or a worker died after writing */
+
+        lrt_store(&head->state_hash, job->hash);
+        lrt_store(&head->state_bad, 0);
+
+    } else if (job->rc == NGX_HTTP_LRT_JOB_MISSING) {
+
+        /* somebody wants it to be written anew */
+
+        lrt_store(&head->state_bad, 0);
+        lrt_store(&head->state_hash, 0);
+        lrt_store(&head->state_saved, NGX_HTTP_LRT_STATE_UNSAVED);
+
+    } else if (job->rc == NGX_HTTP_LRT_JOB_FAILED) {
+
+        why.data = text;
+        why.len = ngx_http_lrt_disk_why(text, text + sizeof(text), job) - text;
+
+        ngx_http_lrt_state_refuse(lscf,
+                                  ngx_http_lrt_disk_hash(text, why.len), &why);
+
+    } else if (job->data) {
+        ngx_http_lrt_state_edited(lscf, job);
+    }
+
+    if (job->work != ngx_http_lrt_state_copy_job) {
+        lrt_store(&head->state_next, 0);
+    }
+
+    ngx_http_lrt_state_free(job);
+}
+
+
+static void
+ngx_http_lrt_state_saved(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job, uint64_t now)
+{
+    lrt_head_t            *head;
+    ngx_http_lrt_state_t  *state;
+
+    head = lscf->table.head;
+    state = lscf->state;
+
+    switch (job->rc) {
+
+    case NGX_HTTP_LRT_JOB_DONE:
+        lrt_store(&head->state_hash, job->hash);
+        lrt_store(&head->state_saved, job->number);
+        lrt_store(&head->state_good, job->number);
+        state->complained = 0;
+
+        if (job->what) {
+            ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, job->error,
+                          "state file \"%V\" of upstream \"%V\" is saved, "
+                          "but: %s", &state->path, &lscf->upstream->host,
+                          job->what);
+        }
+
+        return;
+
+    case NGX_HTTP_LRT_JOB_EDITED:
+
+        /* the edit is looked at first, and our change is part of what it meets */
+
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "state file \"%V\" of upstream \"%V\" was edited while "
+                      "generation %uL was to be saved: the file decides",
+                      &state->path, &lscf->upstream->host, job->number);
+
+        state->edited = 1;
+        return;
+
+    default:
+        state->retry = now + NGX_HTTP_LRT_STATE_RETRY;
+
+        if (state->complained != job->number) {
+            state->complained = job->number;
+
+            ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, job->error,
+                          "state file \"%V\" of upstream \"%V\" could not be "
+                          "saved: %s", &state->path, &lscf->upstream->host,
+                          job->what);
+        }
+
+        return;
+    }
+}
+
+
+static void
+ngx_http_lrt_state_edited(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job)
+{
+    ngx_int_t                  rc;
+    ngx_str_t                  why;
+    ngx_http_lrt_state_doc_t  *doc;
+
+    doc = job->data;
+
+    if (doc->why.len) {
+        ngx_http_lrt_state_refuse(lscf, job->hash, &doc->why);
+        return;
+    }
+
+    rc = ngx_http_lrt_state_apply(lscf, doc, &why);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_lrt_state_refuse(lscf, job->hash, &why);
+
+    } else if (rc == NGX_AGAIN) {
+
+        /* a writer has the lock: next time */
+
+        lscf->state->edited = 1;
+    }
+}
+
+
+/* one transaction, as everything else */
+
+static ngx_int_t
+ngx_http_lrt_state_apply(ngx_http_lrt_srv_conf_t *lscf,
+    const ngx_http_lrt_state_doc_t *doc, ngx_str_t *why)
+{
+    uint8_t           *seen;
+    lrt_rc_t           rc;
+    lrt_plan_t         plan;
+    lrt_table_t       *t;
+    lrt_policy_t       policy;
+    lrt_change_t      *c;
+    lrt_change_set_t   set;
+
+    t = &lscf->table;
+
+    ngx_memzero(&set, sizeof(lrt_change_set_t));
+
+    if (!ngx_http_lrt_trylock(lscf)) {
+        return NGX_AGAIN;
+    }
+
+    /* and one for the method */
+
+    seen = ngx_palloc(doc->pool, t->capacity);
+    set.change = ngx_palloc(doc->pool, (lrt_plan_max(t, doc->n) + 1)
+                                       * sizeof(lrt_change_t));
+
+    if (seen == NULL || set.change == NULL) {
+        ngx_http_lrt_unlock(lscf);
+        return NGX_AGAIN;
+    }
+
+    set.from_conf = 1;
+
+    policy = ngx_http_lrt_state_policy(t);
+
+    if (ngx_memcmp(&policy, &doc->policy, sizeof(lrt_policy_t)) != 0) {
+
+        /* the method was changed meanwhile, so it has to be read once more */
+
+        if (!doc->has_policy) {
+            ngx_http_lrt_unlock(lscf);
+            return NGX_AGAIN;
+        }
+
+        c = &set.change[set.n++];
+        ngx_memzero(c, sizeof(lrt_change_t));
+        c->type = LRT_SET_POLICY;
+        c->policy = doc->policy;
+    }
+
+    rc = lrt_plan(t, doc->server, doc->n, seen, &set, &plan);
+
+    if (rc == LRT_OK && set.n) {
+        rc = lrt_change_commit(t, &set, ngx_http_lrt_now() / 1000);
+    }
+
+    if (rc == LRT_OK) {
+        t->head->state_hash = doc->hash;
+        t->head->state_bad = 0;
+        lrt_store(&t->head->state_saved, lrt_table_generation(t));
+    }
+
+    ngx_http_lrt_unlock(lscf);
+
+    if (rc == LRT_OK) {
+        ngx_http_lrt_state_log(lscf, &set, &plan);
+        return NGX_OK;
+    }
+
+    why->data = ngx_pnalloc(doc->pool, NGX_MAX_ERROR_STR);
+
+    if (why->data == NULL) {
+        return NGX_AGAIN;
+    }
+
+    why->len = ngx_slprintf(why->data, why->data + NGX_MAX_ERROR_STR,
+                            rc == LRT_FULL
+                            ? "zone \"%V\" has no room for %uD more servers"
+                            : "it cannot be applied to zone \"%V\"",
+                            &lscf->zone_name, plan.added)
+               - why->data;
+
+    return NGX_DECLINED;
+}
+
+
+/* who had added a server in the last moment can read here that it is gone */
+
+static void
+ngx_http_lrt_state_log(ngx_http_lrt_srv_conf_t *lscf,
+    const lrt_change_set_t *set, const lrt_plan_t *plan)
+{
+    u_char     text[NGX_MAX_ERROR_STR], *p, *last;
+    uint32_t   i;
+    lrt_str_t  name;
+
+    static const char *const  words[] = { "added", "removed", "changed" };
+
+    p = text;
+    last = text + sizeof(text);
+
+    for (i = 0; i < set->n && i < NGX_HTTP_LRT_STATE_NAMES; i++) {
+
+        if (set->change[i].type == LRT_SET_POLICY) {
+            p = ngx_slprintf(p, last, ", method %s",
+                             lrt_method(set->change[i].policy.method)->name);
+            continue;
+        }
+
+        name = lrt_table_name(&lscf->table.detail[set->change[i].slot]);
+
+        p = ngx_slprintf(p, last, ", %*s %s", name.len, name.data,
+                         words[set->change[i].type]);
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "upstream \"%V\": state file \"%V\" applied: %uD added, "
+                  "%uD removed, %uD updated, %uD unchanged; generation %uL%*s%s",
+                  &lscf->upstream->host, &lscf->state->path, plan->added,
+                  plan->removed, plan->updated, plan->unchanged,
+                  lrt_table_generation(&lscf->table), (size_t) (p - text),
+                  text, i < set->n ? ", ..." : "");
+}
+
+
+/* once for each content */
+
+static void
+ngx_http_lrt_state_refuse(ngx_http_lrt_srv_conf_t *lscf, uint64_t hash,
+    const ngx_str_t *why)
+{
+    lrt_head_t  *head;
+
+    head = lscf->table.head;
+
+    if (lrt_load(&head->state_bad) == hash) {
+        return;
+    }
+
+    ngx_http_lrt_state_set_why(head, why);
+    lrt_store(&head->state_bad, hash);
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "state file \"%V\" of upstream \"%V\" is not applied: %V",
+                  &lscf->state->path, &lscf->upstream->host, why);
+}
