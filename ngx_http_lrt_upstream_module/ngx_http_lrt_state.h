@@ -64,6 +64,21 @@ ngx_int_t ngx_http_lrt_state_parse(ngx_http_lrt_state_doc_t *doc,
 uint64_t ngx_http_lrt_state_print(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_out_t *o);
 
+/* the lease of a file: time in ms, and who */
+
+#define ngx_http_lrt_state_leads(lease)                                       \
+    ((uint32_t) (lease) == (uint32_t) ngx_pid)
+
+/*
+ * Works of the thread: the table into the file and its copy, into the copy
+ * only, and the file into a document, which "free" frees with the job.
+ */
+
+void ngx_http_lrt_state_write_job(ngx_http_lrt_job_t *job);
+void ngx_http_lrt_state_copy_job(ngx_http_lrt_job_t *job);
+void ngx_http_lrt_state_read_job(ngx_http_lrt_job_t *job);
+void ngx_http_lrt_state_free(ngx_http_lrt_job_t *job);
+
 /* why the file is of no use, for the API */
 
 void ngx_http_lrt_state_set_why(lrt_head_t *head, const ngx_str_t *why);

@@ -1,0 +1,179 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * What the thread does with state files.  Of a table it reads what all read
+ * without a lock; printing thousands of servers would delay requests as well.
+ */
+
+
+#include "ngx_http_lrt_state.h"
+
+
+static ngx_int_t ngx_http_lrt_state_text(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job);
+static void ngx_http_lrt_state_copy(ngx_http_lrt_job_t *job);
+
+
+void
+ngx_http_lrt_state_write_job(ngx_http_lrt_job_t *job)
+{
+    lrt_head_t               *head;
+    ngx_http_lrt_srv_conf_t  *lscf;
+
+    lscf = job->data;
+    head = lscf->table.head;
+
+    if (ngx_http_lrt_state_text(lscf, job) != NGX_OK) {
+        return;
+    }
+
+    if (!ngx_http_lrt_state_leads(lrt_load(&head->state_lease))) {
+        job->rc = NGX_HTTP_LRT_JOB_EDITED;
+        return;
+    }
+
+    /* if we do not live to tell, this text is known as ours */
+
+    lrt_store(&head->state_next, ngx_http_lrt_disk_hash(job->text, job->len));
+
+    ngx_http_lrt_disk_write(job);
+
+    if (job->rc == NGX_HTTP_LRT_JOB_DONE) {
+        ngx_http_lrt_state_copy(job);
+    }
+}
+
+
+void
+ngx_http_lrt_state_copy_job(ngx_http_lrt_job_t *job)
+{
+    if (ngx_http_lrt_state_text(job->data, job) == NGX_OK) {
+        ngx_http_lrt_state_copy(job);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_lrt_state_text(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job)
+{
+    u_char              *p;
+    ngx_pool_t          *pool;
+    ngx_chain_t         *cl;
+    ngx_http_lrt_out_t   out;
+
+    job->rc = NGX_HTTP_LRT_JOB_AGAIN;
+
+    pool = ngx_create_pool(4096, ngx_cycle->log);
+    if (pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_lrt_out_init(&out, pool);
+
+    job->number = ngx_http_lrt_state_print(lscf, &out);
+    job->text = job->number ? malloc(out.size + 1) : NULL;
+
+    if (job->text) {
+        p = job->text;
+
+        for (cl = out.chain; cl; cl = cl->next) {
+            p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
+        }
+
+        job->len = p - job->text;
+        job->rc = NGX_HTTP_LRT_JOB_DONE;
+    }
+
+    ngx_destroy_pool(pool);
+
+    return job->text ? NGX_OK : NGX_ERROR;
+}
+
+
+/* the copy is a comfort: if it fails the file itself is still there */
+
+static void
+ngx_http_lrt_state_copy(ngx_http_lrt_job_t *job)
+{
+    char                 path[NGX_MAX_PATH];
+    ngx_http_lrt_job_t   good;
+
+    if (ngx_strlen(job->path) + sizeof(".good") > sizeof(path)) {
+        return;
+    }
+
+    good = *job;
+    good.path = path;
+    good.over = 1;
+
+    ngx_sprintf((u_char *) path, "%s.good%Z", job->path);
+
+    ngx_http_lrt_disk_write(&good);
+}
+
+
+void
+ngx_http_lrt_state_read_job(ngx_http_lrt_job_t *job)
+{
+    ngx_int_t                  rc;
+    ngx_str_t                  text;
+    ngx_pool_t                *pool;
+    ngx_http_lrt_state_doc_t  *doc;
+
+    ngx_http_lrt_disk_read(job);
+
+    if (job->rc != NGX_HTTP_LRT_JOB_EDITED
+        || job->hash == job->number
+        || job->hash == job->mine)
+    {
+        return;
+    }
+
+    /* the log of the pool is not used: memory that is short is no error here */
+
+    pool = ngx_create_pool(4096, ngx_cycle->log);
+
+    doc = pool ? ngx_pcalloc(pool, sizeof(ngx_http_lrt_state_doc_t)) : NULL;
+
+    rc = NGX_ERROR;
+
+    if (doc) {
+        doc->pool = pool;
+        doc->policy = job->policy;
+
+        text.data = job->text;
+        text.len = job->len;
+
+        rc = ngx_http_lrt_state_parse(doc, &text);
+    }
+
+    /* what could not be read to its end says nothing */
+
+    if (rc == NGX_OK || (rc == NGX_DECLINED && doc->why.len)) {
+        job->data = doc;
+        return;
+    }
+
+    if (pool) {
+        ngx_destroy_pool(pool);
+    }
+
+    job->rc = NGX_HTTP_LRT_JOB_AGAIN;
+}
+
+
+void
+ngx_http_lrt_state_free(ngx_http_lrt_job_t *job)
+{
+    ngx_http_lrt_state_doc_t  *doc;
+
+    doc = (job->work == ngx_http_lrt_state_read_job) ? job->data : NULL;
+
+    if (doc) {
+        ngx_destroy_pool(doc->pool);
+    }
+
+    ngx_http_lrt_disk_free(job);
+}
