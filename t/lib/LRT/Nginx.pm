@@ -25,7 +25,7 @@ sub start ($self, %o) {
     my $nginx  = $self->{nginx} = $self->_run_nginx('nginx', %o);
 
     my $up = $self->wait_for(sub {
-        if ($o{daemon} && (my $master = $self->_pid_in('nginx.pid'))) {
+        if ($o{daemon} && (my $master = $self->_daemon)) {
             $nginx->end;
             $nginx = $self->{nginx} = LRT::Process->adopt($master);
             delete $o{daemon};
@@ -262,6 +262,17 @@ sub _pid_in ($self, $name) {
     open my $file, '<', "$self->{dir}/$name" or return;
     my ($pid) = (<$file> // '') =~ /^(\d+)/;
     return $pid;
+}
+
+
+# The master that became a daemon: with Debian's nginx its number is known
+# before it has left the group of the process that was started.
+
+sub _daemon ($self) {
+    my $master = $self->_pid_in('nginx.pid') or return;
+
+    return (grep { $_->{pid} == $master && $_->{group} == $master }
+        LRT::Process::all_processes()) ? $master : undef;
 }
 
 
