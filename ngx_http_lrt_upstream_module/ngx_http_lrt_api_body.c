@@ -13,6 +13,11 @@
 #define NGX_HTTP_LRT_API_OBJECT  8192        /* bytes of one server */
 #define NGX_HTTP_LRT_API_PIECE   16384
 
+/* the text of a server takes so many bytes at least; servers to expect */
+
+#define NGX_HTTP_LRT_API_SHORT   20
+#define NGX_HTTP_LRT_API_MANY    65536
+
 
 static const ngx_http_lrt_field_t  ngx_http_lrt_api_group_fields[] = {
 
@@ -36,11 +41,25 @@ static ngx_uint_t ngx_http_lrt_api_permits(ngx_http_lrt_loc_conf_t *llcf,
 ngx_int_t
 ngx_http_lrt_api_read_body(ngx_http_lrt_api_t *api, ngx_http_lrt_api_pt then)
 {
+    ngx_uint_t           n;
     ngx_http_request_t  *r;
 
     r = api->request;
 
-    if (ngx_array_init(&api->specs, r->pool, 4, sizeof(ngx_http_lrt_spec_t))
+    /*
+     * An array that grows is copied, which for thousands takes longer than a
+     * step may; memory that is not used in the end is not touched either.
+     */
+
+    n = 4;
+
+    if (r->headers_in.content_length_n > 0) {
+        n += ngx_min(r->headers_in.content_length_n / NGX_HTTP_LRT_API_SHORT,
+                     ngx_min(api->group->table.capacity,
+                             NGX_HTTP_LRT_API_MANY));
+    }
+
+    if (ngx_array_init(&api->specs, r->pool, n, sizeof(ngx_http_lrt_spec_t))
         != NGX_OK)
     {
         return NGX_ERROR;
