@@ -474,6 +474,8 @@ subtest 'over a reload' => sub {
 # worker of the old one.
 
 for my $zone ('512k', '1m') {
+    $t->wait_for(sub { !$t->old_workers });
+
     subtest 'through an old worker, zone '
         . ($zone eq '1m' ? 'replaced' : 'the same') => sub
     {
