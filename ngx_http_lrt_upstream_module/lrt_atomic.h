@@ -18,6 +18,8 @@
 /* all three return the old value and are full barriers */
 
 #define lrt_add(p, v)       __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST)
+#define lrt_or(p, v)        __atomic_fetch_or((p), (v), __ATOMIC_SEQ_CST)
+#define lrt_and(p, v)       __atomic_fetch_and((p), (v), __ATOMIC_SEQ_CST)
 #define lrt_sub(p, v)       __atomic_fetch_sub((p), (v), __ATOMIC_SEQ_CST)
 #define lrt_swap(p, v)      __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
 

@@ -5,6 +5,8 @@
 
 
 #include "lrt_change.h"
+#include "lrt_gone.h"
+#include "lrt_health.h"
 #include "lrt_ledger.h"
 #include "lrt_rank.h"
 
@@ -26,6 +28,8 @@ typedef struct {
 
 
 static void lrt_draft_leaving(lrt_table_t *t, const lrt_change_t *c);
+static void lrt_draft_health(lrt_draft_t *d, const lrt_change_t *c,
+    unsigned from_conf, uint64_t now);
 static void lrt_draft_begin(lrt_draft_t *d, lrt_table_t *t,
     uint64_t generation);
 static lrt_rc_t lrt_draft_apply(lrt_draft_t *d, lrt_change_t *c);
@@ -91,6 +95,7 @@ lrt_change_commit(lrt_table_t *t, lrt_change_set_t *set, uint64_t now)
 
     for (i = 0; i < set->n; i++) {
         lrt_draft_leaving(t, &set->change[i]);
+        lrt_draft_health(&d, &set->change[i], set->from_conf, now);
     }
 
     /* a removal must be remembered before it can be seen */
@@ -241,6 +246,9 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
         hot->checked = src->hot[slot].checked;
         hot->estimate = src->hot[slot].estimate;
         hot->trial = src->hot[slot].trial;
+        hot->health = src->hot[slot].health;
+
+        dst->health[to] = src->health[slot];
 
         lrt_draft_index(&d, to++);
     }
@@ -263,6 +271,7 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
     dst->head->spread = src->head->spread;
 
     d.side->policy = side->policy;
+    d.side->settings = side->settings;
     d.side->changed = d.generation;
     dst->head->epoch = src->head->epoch;
     dst->head->leaving = src->head->leaving;
@@ -276,65 +285,12 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
     dst->head->next_ident = src->head->next_ident;
     dst->head->merged = src->head->merged;
     dst->head->conf_policy = src->head->conf_policy;
+    dst->head->conf_settings = src->head->conf_settings;
 
     lrt_draft_build(&d);
     lrt_store(&dst->head->generation.value, d.generation);
 
     return LRT_OK;
-}
-
-
-lrt_gone_t *
-lrt_gone_find(const lrt_table_t *t, uint64_t hash)
-{
-    uint64_t  i;
-
-    for (i = 0; i < t->head->ngone; i++) {
-        if (t->gone[i].hash == hash) {
-            return &t->gone[i];
-        }
-    }
-
-    return NULL;
-}
-
-
-void
-lrt_gone_add(lrt_table_t *t, uint64_t hash, const lrt_params_t *conf)
-{
-    lrt_gone_t  *gone;
-
-    gone = lrt_gone_find(t, hash);
-
-    if (gone) {
-
-        /* of a removal that did not come to pass, since its writer died */
-
-        gone->conf = *conf;
-        return;
-    }
-
-    if (t->head->ngone == t->capacity) {
-        return;
-    }
-
-    gone = &t->gone[t->head->ngone];
-    gone->hash = hash;
-    gone->conf = *conf;
-
-    lrt_store(&t->head->ngone, t->head->ngone + 1);
-}
-
-
-void
-lrt_gone_drop(lrt_table_t *t, lrt_gone_t *gone)
-{
-    uint64_t  last;
-
-    last = t->head->ngone - 1;
-    *gone = t->gone[last];
-
-    lrt_store(&t->head->ngone, last);
 }
 
 
@@ -352,6 +308,22 @@ lrt_draft_leaving(lrt_table_t *t, const lrt_change_t *c)
             lrt_store(&t->head->leaving, 1);
         }
 
+    }
+}
+
+
+/*
+ * A new server takes no request before its mandatory checks have passed, so
+ * that is there before the server can be seen.
+ */
+
+static void
+lrt_draft_health(lrt_draft_t *d, const lrt_change_t *c, unsigned from_conf,
+    uint64_t now)
+{
+    if (c->type == LRT_ADD) {
+        lrt_store(&d->table->hot[c->slot].health,
+                  lrt_health_fresh(&d->side->settings, !from_conf, now));
     }
 }
 
@@ -376,6 +348,7 @@ lrt_draft_begin(lrt_draft_t *d, lrt_table_t *t, uint64_t generation)
     live = &t->head->side[!d->number];
 
     d->side->policy = live->policy;
+    d->side->settings = live->settings;
     d->side->changed = live->changed;
 
     memcpy(d->entry, d->live, t->capacity * sizeof(lrt_entry_t));
@@ -407,6 +380,15 @@ lrt_draft_apply(lrt_draft_t *d, lrt_change_t *c)
         }
 
         d->side->policy = c->policy;
+        return LRT_OK;
+
+    case LRT_SET_SETTINGS:
+
+        if (!lrt_settings_valid(c->settings)) {
+            return LRT_INVALID;
+        }
+
+        d->side->settings = *c->settings;
         return LRT_OK;
 
     default: /* REMOVE, MODIFY, KEEP */
@@ -490,6 +472,8 @@ lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
     hot->estimate = 0;
     hot->lag = 0;
     hot->trial = 0;
+
+    memset(&t->health[slot], 0, sizeof(lrt_health_t));
 
     detail = &t->detail[slot];
     memset(detail, 0, sizeof(lrt_detail_t));
@@ -773,7 +757,7 @@ lrt_draft_tidy(lrt_draft_t *d, lrt_change_set_t *set, uint64_t now)
     for (i = 0; i < set->n; i++) {
         c = &set->change[i];
 
-        if (c->type == LRT_SET_POLICY) {
+        if (c->type == LRT_SET_POLICY || c->type == LRT_SET_SETTINGS) {
             continue;
         }
 
@@ -794,6 +778,14 @@ lrt_draft_tidy(lrt_draft_t *d, lrt_change_set_t *set, uint64_t now)
             t->detail[c->slot].in_conf = 1;
             t->detail[c->slot].conf = *c->conf;
         }
+    }
+
+    if (!lrt_settings_equal(&d->side->settings,
+                            &t->head->side[!d->number].settings))
+    {
+        lrt_health_reset(t, &t->head->side[!d->number].settings,
+                         &d->side->settings);
+        lrt_health_refresh(t, now);
     }
 
     /* "lone", the method or any parameter may have changed */

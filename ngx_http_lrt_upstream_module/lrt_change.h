@@ -24,6 +24,7 @@ typedef enum {
     LRT_REMOVE,
     LRT_MODIFY,
     LRT_SET_POLICY,
+    LRT_SET_SETTINGS,
     LRT_KEEP                         /* for "conf" only */
 } lrt_change_e;
 
@@ -36,6 +37,7 @@ typedef struct {
     uint32_t             slot;           /* hint, or LRT_NONE; set by ADD */
     uint32_t             fields;         /* of MODIFY: LRT_F_... */
     lrt_policy_t         policy;         /* of SET_POLICY */
+    const lrt_settings_t *settings;      /* of SET_SETTINGS */
 
     lrt_server_t         server;         /* of ADD; MODIFY: its params */
     uint64_t             leaving;        /* of REMOVE, MODIFY of "drain" */
@@ -102,16 +104,6 @@ typedef unsigned (*lrt_leaves_pt)(const lrt_table_t *t, uint32_t slot,
 
 lrt_rc_t lrt_change_move(lrt_table_t *dst, lrt_table_t *src,
     lrt_leaves_pt leaves, const void *data);
-
-/*
- * Servers that were removed at run time, but are still configured.  "add"
- * returns nothing when there is no room: a group cannot have more of them
- * than it has configured servers.
- */
-
-lrt_gone_t *lrt_gone_find(const lrt_table_t *t, uint64_t hash);
-void lrt_gone_add(lrt_table_t *t, uint64_t hash, const lrt_params_t *conf);
-void lrt_gone_drop(lrt_table_t *t, lrt_gone_t *gone);
 
 
 #endif /* _LRT_CHANGE_H_INCLUDED_ */

@@ -5,6 +5,7 @@
 
 
 #include "lrt_inspect.h"
+#include "lrt_health.h"
 #include "lrt_passive.h"
 #include "lrt_rank.h"
 
@@ -121,8 +122,23 @@ lrt_peer_state(const lrt_snapshot_t *snap, const lrt_peer_t *peer,
         return LRT_STATE_UNHEALTHY;
     }
 
-    if (params->forced != LRT_FORCED_UP
-        && !snap->lone[params->backup ? LRT_BACKUP : LRT_PRIMARY]
+    if (params->forced == LRT_FORCED_UP) {
+        return LRT_STATE_UP;
+    }
+
+    switch (lrt_health_use(lrt_load(&hot->health))) {
+
+    case LRT_USE_FAILING:
+        return LRT_STATE_UNHEALTHY;
+
+    case LRT_USE_PENDING:
+        return LRT_STATE_CHECKING;
+
+    default:
+        break;
+    }
+
+    if (!snap->lone[params->backup ? LRT_BACKUP : LRT_PRIMARY]
         && lrt_passive_blocked(params, hot, now))
     {
         return LRT_STATE_UNAVAIL;

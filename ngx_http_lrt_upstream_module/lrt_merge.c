@@ -5,6 +5,8 @@
 
 
 #include "lrt_merge.h"
+#include "lrt_gone.h"
+#include "lrt_settings.h"
 
 #include <string.h>
 
@@ -12,6 +14,8 @@
 static uint64_t lrt_merge_hash(const lrt_server_t *server);
 static unsigned lrt_merge_lists(const lrt_conf_t *conf, uint64_t hash);
 static lrt_change_t *lrt_merge_push(lrt_change_set_t *set, lrt_change_e type);
+static void lrt_merge_settings(lrt_table_t *t, const lrt_conf_t *conf,
+    lrt_change_set_t *set, lrt_settings_t *settings);
 static unsigned lrt_merge_leaves(const lrt_table_t *t, uint32_t slot,
     const void *data);
 static void lrt_merge_removed(lrt_table_t *t, const lrt_conf_t *conf,
@@ -93,7 +97,7 @@ lrt_merge_move(lrt_table_t *dst, lrt_table_t *src, const lrt_conf_t *conf)
 uint32_t
 lrt_merge_max(const lrt_table_t *t, const lrt_conf_t *conf)
 {
-    return conf->n + t->capacity + 1;
+    return conf->n + t->capacity + 2;
 }
 
 
@@ -109,6 +113,7 @@ lrt_merge(lrt_table_t *t, const lrt_conf_t *conf, lrt_change_t *changes,
     uint32_t           i, waiting, moved;
     unsigned           keep;
     lrt_rc_t           rc;
+    lrt_settings_t     settings;
     lrt_change_set_t   set;
 
     if (t->head->merged >= conf->number) {
@@ -130,6 +135,8 @@ lrt_merge(lrt_table_t *t, const lrt_conf_t *conf, lrt_change_t *changes,
         {
             lrt_merge_push(&set, LRT_SET_POLICY)->policy = conf->policy;
         }
+
+        lrt_merge_settings(t, conf, &set, &settings);
 
         waiting = lrt_merge_servers(t, conf, &set);
 
@@ -181,6 +188,23 @@ lrt_merge(lrt_table_t *t, const lrt_conf_t *conf, lrt_change_t *changes,
 
             keep = 0;
         }
+    }
+}
+
+
+static void
+lrt_merge_settings(lrt_table_t *t, const lrt_conf_t *conf,
+    lrt_change_set_t *set, lrt_settings_t *settings)
+{
+    const lrt_settings_t  *live;
+
+    live = &lrt_table_side(t, lrt_table_generation(t))->settings;
+    *settings = *live;
+
+    lrt_settings_merge(settings, &t->head->conf_settings, &conf->settings);
+
+    if (!lrt_settings_equal(settings, live)) {
+        lrt_merge_push(set, LRT_SET_SETTINGS)->settings = settings;
     }
 }
 
@@ -369,6 +393,7 @@ lrt_merge_done(lrt_table_t *t, const lrt_conf_t *conf)
     }
 
     t->head->conf_policy = conf->policy;
+    t->head->conf_settings = conf->settings;
 }
 
 

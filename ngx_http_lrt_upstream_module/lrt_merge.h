@@ -19,6 +19,7 @@ typedef struct {
     const lrt_server_t  *server;         /* no address twice in a tier */
     uint32_t             n;
     lrt_policy_t         policy;
+    lrt_settings_t       settings;
     uint64_t             number;         /* of the configuration, from 1 */
     unsigned             keeps:1;        /* nobody leaves who is not listed */
 

@@ -4,6 +4,7 @@
  */
 
 
+#include "lrt_health.h"
 #include "lrt_method.h"
 #include "lrt_passive.h"
 
@@ -90,9 +91,9 @@ lrt_usable_bound(const lrt_entry_t *entry, const lrt_hot_t *hot,
         return 0;
     }
 
-    return lone
-           || params->forced == LRT_FORCED_UP
-           || !lrt_passive_blocked(params, hot, now);
+    return params->forced == LRT_FORCED_UP
+           || (!(lrt_load(&hot->health) & LRT_HEALTH_OUT)
+               && (lone || !lrt_passive_blocked(params, hot, now)));
 }
 
 

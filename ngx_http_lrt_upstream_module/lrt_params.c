@@ -99,7 +99,6 @@ lrt_params_valid(const lrt_params_t *p)
            && p->max_conns <= LRT_MAX_CONNS
            && p->max_fails <= LRT_MAX_FAILS
            && p->fail_timeout <= LRT_MAX_TIME
-           && p->slow_start <= LRT_MAX_TIME
            && p->backup <= 1
            && p->down <= 1
            && p->drain <= 1

@@ -15,7 +15,7 @@
 #include "lrt_hist.h"
 
 
-#define LRT_CODES            12
+#define LRT_CODES            10
 
 
 typedef struct {

@@ -16,7 +16,7 @@
 #define LRT_PER_PEER                                                          \
     (sizeof(lrt_hot_t) + LRT_TIERS * sizeof(uint64_t)                         \
      + 2 * (sizeof(lrt_entry_t) + 2 * sizeof(uint32_t) + sizeof(uint64_t))    \
-     + sizeof(lrt_detail_t) + sizeof(lrt_gone_t))
+     + sizeof(lrt_health_t) + sizeof(lrt_detail_t) + sizeof(lrt_gone_t))
 
 typedef char  lrt_per_peer_is_in_budget[
                               (LRT_PER_PEER <= LRT_PER_PEER_LIMIT) ? 1 : -1];
@@ -166,6 +166,7 @@ lrt_table_layout(lrt_table_t *t, uint32_t capacity, uint32_t rows)
         lrt_place(sids[i], t->index_size);
     }
 
+    lrt_place(health, capacity);
     lrt_place(detail, capacity);
     lrt_place(gone, capacity);
     lrt_place(cell, (size_t) rows * capacity);
@@ -402,7 +403,7 @@ lrt_table_set_data(lrt_detail_t *d, const lrt_server_t *server)
     d->socklen = (uint16_t) server->socklen;
     d->name_len = (uint16_t) server->name.len;
     d->server_len = (uint16_t) text.len;
-    d->route_len = (uint16_t) server->route.len;
+    d->route_len = (uint8_t) server->route.len;
 }
 
 

@@ -12,6 +12,7 @@
  *           publishes it whole by a store of the generation
  *   hot     what each request changes, one cache line a slot
  *   key     rank of the server in its tier, dense, see lrt_rank.h
+ *   health  what active checks have found, see lrt_health.h
  *   detail  identity and counters, read by people rather than by picks
  *   cell    who holds how many requests, see lrt_ledger.h
  *
@@ -29,7 +30,7 @@
 
 
 #define LRT_TABLE_MAGIC      0x314c4241542d5452ull       /* "RT-TABL1" */
-#define LRT_TABLE_VERSION    1
+#define LRT_TABLE_VERSION    2
 
 #define LRT_CACHE_LINE       64
 #define LRT_BLOCK            64              /* slots a block minimum covers */
@@ -62,8 +63,22 @@ typedef struct {
     uint64_t             trial;          /* ms */
     int32_t              drift;          /* see lrt_ledger.h */
     uint32_t             drift_seen;
-    uint64_t             reserved;
+    uint64_t             health;         /* see lrt_health.h */
 } lrt_hot_t;
+
+
+/* active checks of one server, by number of the check */
+
+typedef struct {
+    uint64_t             verdict[LRT_CHECKS];
+    uint32_t             started[LRT_CHECKS];    /* ms, of the last probe */
+    uint32_t             checks;
+    uint32_t             fails;
+    uint32_t             unhealthy;      /* times it became so */
+    uint32_t             turns;          /* in or out of use */
+    uint64_t             downtime;       /* ms, without that of now */
+    uint64_t             pace;
+} lrt_health_t;
 
 
 /* a configured server that was removed at run time, and must stay away */
@@ -78,9 +93,9 @@ typedef struct {
     uint16_t             socklen;
     uint16_t             name_len;
     uint16_t             server_len;
-    uint16_t             route_len;
+    uint8_t              route_len;
+    uint8_t              in_conf;        /* the configuration lists it */
     uint64_t             born;           /* generation */
-    uint64_t             in_conf;        /* the configuration lists it */
     uint64_t             leaving;        /* see lrt_change.h; 0: it stays */
     lrt_params_t         conf;           /* what it said when last applied */
     char                 data[LRT_DATA_LEN];
@@ -105,6 +120,7 @@ typedef struct {
 typedef struct {
     uint64_t             generation;
     lrt_policy_t         policy;
+    lrt_settings_t       settings;
     uint32_t             top;            /* all servers are in slots below */
     uint32_t             reserved;
     uint64_t             changed;        /* last one with other weights */
@@ -139,6 +155,7 @@ typedef struct {
     uint64_t             next_ident;
     uint64_t             merged;         /* configuration applied last */
     lrt_policy_t         conf_policy;    /* and the method it named */
+    lrt_settings_t       conf_settings;
     uint32_t             superseded;
     uint32_t             held_seen;      /* see lrt_ledger.h */
     int32_t              held_drift;
@@ -149,6 +166,9 @@ typedef struct {
     uint64_t             leaving;        /* some server is */
     uint64_t             cuts;           /* times that requests were cut off */
     uint64_t             hook;           /* kill point of a test build */
+
+    uint64_t             check_lease;    /* see ngx_http_lrt_check.c */
+    uint64_t             check_asked;    /* counts wishes for a probe now */
 
     /* the state file: see ngx_http_lrt_state.c */
 
@@ -184,6 +204,7 @@ typedef struct {
     uint32_t            *guide[2];           /* [capacity] */
     uint32_t            *index[2];           /* [index_size] slot + 1 */
     uint32_t            *sids[2];            /* [index_size] the same by sid */
+    lrt_health_t        *health;             /* [capacity] */
     lrt_detail_t        *detail;             /* [capacity] */
     lrt_gone_t          *gone;               /* [capacity] */
     uint64_t            *cell;               /* [rows][capacity] */

@@ -23,7 +23,10 @@
 
 #define LRT_SOCKADDR_LEN     112
 #define LRT_ROUTE_LEN        32
-#define LRT_DATA_LEN         256             /* address and strings */
+#define LRT_DATA_LEN         232             /* address and strings */
+
+#define LRT_CHECKS           4               /* active checks of a group */
+#define LRT_CHECK_DATA_LEN   512             /* strings of one */
 
 
 /* what a change, a merge or a pick may answer */
@@ -89,9 +92,9 @@ typedef struct {
     uint8_t              drain;
     uint8_t              twins;          /* listed so often more: more tries */
     uint64_t             fail_timeout;
-    uint64_t             slow_start;
+    uint32_t             slow_start;
     uint8_t              forced;         /* lrt_forced_e */
-    uint8_t              reserved[7];
+    uint8_t              reserved[3];
 } lrt_params_t;
 
 
@@ -107,6 +110,53 @@ typedef struct {
 #define LRT_F_TWINS          0x80
 #define LRT_F_FORCED         0x100
 #define LRT_F_ALL            0x1ff
+
+
+/* an active check; compared as a whole, so what is not used is zero */
+
+typedef enum {
+    LRT_CHECK_HTTP = 0,
+    LRT_CHECK_HTTPS,
+    LRT_CHECK_TCP,
+    LRT_CHECK_TYPES
+} lrt_check_type_e;
+
+typedef enum {
+    LRT_CHECK_URI = 0,
+    LRT_CHECK_HOST,                      /* empty: the name of the group */
+    LRT_CHECK_MATCH,                     /* name of an lrt_match, or empty */
+    LRT_CHECK_SSL_NAME,                  /* empty: the host */
+    LRT_CHECK_SSL_CA,                    /* empty: what the system trusts */
+    LRT_CHECK_STRINGS
+} lrt_check_string_e;
+
+typedef struct {
+    uint64_t             interval;       /* ms, as all times here */
+    uint64_t             timeout;
+    uint64_t             keepalive;      /* how long a connection; 0: not */
+    uint32_t             requests;       /* extra round after so many; 0: no */
+    uint16_t             jitter;         /* permille of the interval */
+    uint16_t             fails;
+    uint16_t             passes;
+    uint16_t             port;           /* 0: that of the server */
+    uint8_t              type;           /* lrt_check_type_e */
+    uint8_t              mandatory;
+    uint8_t              persistent;
+    uint8_t              ssl_verify;
+    uint16_t             len[LRT_CHECK_STRINGS];
+    uint16_t             reserved;
+    char                 data[LRT_CHECK_DATA_LEN];
+} lrt_check_t;
+
+
+/* what holds for all servers of a group, beside its method */
+
+typedef struct {
+    uint64_t             slow_start;     /* ms, of servers without their own */
+    uint32_t             panic;          /* permille of servers; 0: off */
+    uint32_t             nchecks;
+    lrt_check_t          check[LRT_CHECKS];
+} lrt_settings_t;
 
 
 /*

@@ -267,6 +267,7 @@ ngx_http_lrt_json_value(ngx_pool_t *pool, json_t *from,
         break;
 
     case NGX_HTTP_LRT_PERIOD:
+    case NGX_HTTP_LRT_PERIOD32:
 
         if (ngx_http_lrt_json_period_value(from, &n) != NGX_OK) {
             return NGX_ERROR;
@@ -319,7 +320,9 @@ ngx_http_lrt_json_value(ngx_pool_t *pool, json_t *from,
         return NGX_ERROR;
     }
 
-    if (field->kind == NGX_HTTP_LRT_UINT32) {
+    if (field->kind == NGX_HTTP_LRT_UINT32
+        || field->kind == NGX_HTTP_LRT_PERIOD32)
+    {
         *(uint32_t *) p = (uint32_t) n;
 
     } else {

@@ -18,6 +18,7 @@ typedef enum {
     NGX_HTTP_LRT_UINT64,
     NGX_HTTP_LRT_FLAG,               /* uint8_t of true or false */
     NGX_HTTP_LRT_PERIOD,             /* uint64_t ms of "10s", or seconds */
+    NGX_HTTP_LRT_PERIOD32,           /* the same as uint32_t */
     NGX_HTTP_LRT_TEXT,               /* ngx_str_t */
     NGX_HTTP_LRT_WORD,               /* uint8_t, place in "words" */
     NGX_HTTP_LRT_NESTED              /* an object whose fields are "words" */

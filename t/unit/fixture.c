@@ -95,6 +95,7 @@ fx_open(fx_t *fx, uint32_t capacity)
         fx_scatter(sids[i], t.index_size);
     }
 
+    fx_scatter(health, capacity);
     fx_scatter(detail, capacity);
     fx_scatter(gone, capacity);
     fx_scatter(cell, (size_t) FX_ROWS * capacity);

@@ -169,6 +169,7 @@ test_layout(void)
             follows(sids[i], t.index_size);
         }
 
+        follows(health, capacity);
         follows(detail, capacity);
         follows(gone, capacity);
         follows(cell, 3 * capacity);

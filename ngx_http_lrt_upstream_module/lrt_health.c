@@ -1,0 +1,363 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "lrt_health.h"
+#include "lrt_passive.h"
+#include "lrt_rank.h"
+
+#include <string.h>
+
+
+#define LRT_VERDICT_MAX_TIME  UINT32_MAX
+
+
+static uint64_t lrt_health_bits(const lrt_settings_t *settings,
+    const lrt_health_t *health);
+static void lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now,
+    lrt_turn_t *turn);
+static void lrt_health_readmit(lrt_table_t *t, uint32_t slot,
+    const lrt_params_t *params, uint64_t now, lrt_turn_t *turn);
+
+
+uint64_t
+lrt_verdict_next(uint64_t word, const lrt_check_t *check,
+    const lrt_result_t *result)
+{
+    uint32_t       run;
+    uint64_t       time;
+    lrt_verdict_e  verdict;
+
+    verdict = lrt_verdict(word);
+    run = lrt_verdict_run(word);
+
+    switch (result->how) {
+
+    case LRT_PROBE_PASSED:
+
+        if (verdict != LRT_FAILING || ++run >= check->passes) {
+            verdict = LRT_PASSING;
+            run = 0;
+        }
+
+        break;
+
+    case LRT_PROBE_FAILED:
+
+        if (verdict == LRT_FAILING || ++run >= check->fails) {
+            verdict = LRT_FAILING;
+            run = 0;
+        }
+
+        break;
+
+    default: /* UNCLEAR */
+        break;
+    }
+
+    time = (result->time < LRT_VERDICT_MAX_TIME) ? result->time
+                                                 : LRT_VERDICT_MAX_TIME;
+
+    return (uint64_t) verdict
+           | (uint64_t) run << 2
+           | (uint64_t) (result->reason & 0x3f) << 16
+           | (uint64_t) (result->status & 0x3ff) << 22
+           | time << 32;
+}
+
+
+/* the mean is the interval, so that a group is probed as often as it says */
+
+uint64_t
+lrt_check_delay(const lrt_check_t *check, uint64_t random)
+{
+    uint64_t  width;
+
+    width = check->interval * check->jitter / 1000;
+
+    return check->interval - width / 2 + random % (width + 1);
+}
+
+
+uint64_t
+lrt_health_fresh(const lrt_settings_t *settings, unsigned ramp, uint64_t now)
+{
+    lrt_health_t  health;
+
+    memset(&health, 0, sizeof(lrt_health_t));
+
+    return lrt_health_bits(settings, &health)
+           | (ramp ? LRT_HEALTH_RAMP : 0)
+           | now << LRT_HEALTH_SHIFT;
+}
+
+
+lrt_rc_t
+lrt_health_begin(lrt_table_t *t, lrt_probe_t *probe, uint64_t now)
+{
+    lrt_health_t       *health;
+    const lrt_entry_t  *entry;
+
+    entry = &lrt_table_entries(t, lrt_table_generation(t))[probe->slot];
+
+    if (entry->ident != probe->ident) {
+        return LRT_MISSING;
+    }
+
+    health = &t->health[probe->slot];
+
+    probe->seen = lrt_load(&health->verdict[probe->check]);
+    lrt_store(&health->started[probe->check], (uint32_t) now);
+
+    return LRT_OK;
+}
+
+
+lrt_rc_t
+lrt_health_result(lrt_table_t *t, const lrt_probe_t *probe,
+    const lrt_result_t *result, uint64_t now, lrt_turn_t *turn)
+{
+    uint64_t               seen, *word;
+    lrt_entry_t            entry;
+    lrt_health_t          *health;
+    const lrt_settings_t  *settings;
+
+    memset(turn, 0, sizeof(lrt_turn_t));
+
+    settings = &lrt_table_side(t, lrt_table_generation(t))->settings;
+    entry = lrt_table_entries(t, lrt_table_generation(t))[probe->slot];
+
+    if (entry.ident != probe->ident || probe->check >= settings->nchecks) {
+        return LRT_MISSING;
+    }
+
+    health = &t->health[probe->slot];
+    word = &health->verdict[probe->check];
+
+    seen = probe->seen;
+    turn->word = lrt_verdict_next(seen, &settings->check[probe->check],
+                                  result);
+
+    if (!lrt_cas(word, seen, turn->word)) {
+        return LRT_CONFLICT;
+    }
+
+    /* who slept between these two steps may have met the next owner's */
+
+    if (lrt_table_entries(t, lrt_table_generation(t))[probe->slot].ident
+        != probe->ident)
+    {
+        seen = turn->word;
+        (void) lrt_cas(word, seen, 0);
+        return LRT_MISSING;
+    }
+
+    if (result->how == LRT_PROBE_UNCLEAR) {
+        return LRT_OK;
+    }
+
+    (void) lrt_add(&health->checks, 1);
+
+    if (result->how == LRT_PROBE_FAILED) {
+        (void) lrt_add(&health->fails, 1);
+    }
+
+    lrt_health_apply(t, probe->slot, now, turn);
+
+    if (result->how == LRT_PROBE_PASSED) {
+        lrt_health_readmit(t, probe->slot, &entry.params, now, turn);
+    }
+
+    return LRT_OK;
+}
+
+
+void
+lrt_health_refresh(lrt_table_t *t, uint64_t now)
+{
+    uint32_t            slot;
+    lrt_turn_t          turn;
+    const lrt_entry_t  *entry;
+
+    entry = lrt_table_entries(t, lrt_table_generation(t));
+
+    for (slot = 0; slot < t->capacity; slot++) {
+        if (entry[slot].ident) {
+            lrt_health_apply(t, slot, now, &turn);
+        }
+    }
+}
+
+
+void
+lrt_health_reset(lrt_table_t *t, const lrt_settings_t *before,
+    const lrt_settings_t *after)
+{
+    uint32_t   i, slot;
+    uint64_t  *word;
+
+    for (i = 0; i < LRT_CHECKS; i++) {
+
+        if (i < before->nchecks
+            && i < after->nchecks
+            && lrt_check_same(&before->check[i], &after->check[i]))
+        {
+            continue;
+        }
+
+        for (slot = 0; slot < t->capacity; slot++) {
+            word = &t->health[slot].verdict[i];
+
+            /* who was well is held to be so until the new check fails */
+
+            if (i < after->nchecks
+                && after->check[i].persistent
+                && lrt_verdict(lrt_load(word)) == LRT_PASSING)
+            {
+                continue;
+            }
+
+            lrt_store(word, 0);
+        }
+    }
+}
+
+
+void
+lrt_health_ask(lrt_table_t *t, uint32_t slot)
+{
+    (void) lrt_or(&t->hot[slot].health, LRT_HEALTH_ASKED);
+    (void) lrt_add(&t->head->check_asked, 1);
+}
+
+
+unsigned
+lrt_health_asked(lrt_table_t *t, uint32_t slot)
+{
+    return (lrt_load(&t->hot[slot].health) & LRT_HEALTH_ASKED)
+           && (lrt_and(&t->hot[slot].health, ~(uint64_t) LRT_HEALTH_ASKED)
+               & LRT_HEALTH_ASKED);
+}
+
+
+void
+lrt_health_ramp(lrt_hot_t *hot, uint64_t now)
+{
+    uint64_t  old, new;
+
+    old = lrt_load(&hot->health);
+
+    do {
+        new = (old & (((uint64_t) 1 << LRT_HEALTH_SHIFT) - 1))
+              | LRT_HEALTH_RAMP
+              | now << LRT_HEALTH_SHIFT;
+
+    } while (!lrt_cas(&hot->health, old, new));
+}
+
+
+static uint64_t
+lrt_health_bits(const lrt_settings_t *settings, const lrt_health_t *health)
+{
+    uint32_t       i;
+    uint64_t       bits;
+    lrt_verdict_e  verdict;
+
+    bits = 0;
+
+    for (i = 0; i < settings->nchecks && i < LRT_CHECKS; i++) {
+        verdict = lrt_verdict(lrt_load(&health->verdict[i]));
+
+        if (verdict == LRT_FAILING) {
+            bits |= (uint64_t) 1 << i;
+
+        } else if (verdict == LRT_UNCHECKED && settings->check[i].mandatory) {
+            bits |= (uint64_t) 1 << (LRT_CHECKS + i);
+        }
+    }
+
+    return bits;
+}
+
+
+/*
+ * Who has failed and comes back does so slowly, and who was added at run time.
+ * One who was only waited for at the start takes his part at once.
+ */
+
+static void
+lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now, lrt_turn_t *turn)
+{
+    uint64_t               bits, old, new;
+    lrt_hot_t             *hot;
+    lrt_health_t          *health;
+    const lrt_settings_t  *settings;
+
+    hot = &t->hot[slot];
+    health = &t->health[slot];
+    old = lrt_load(&hot->health);
+
+    do {
+        settings = &lrt_table_side(t, lrt_table_generation(t))->settings;
+        bits = lrt_health_bits(settings, health);
+
+        turn->state = lrt_health_use(bits);
+        turn->turned = (turn->state != lrt_health_use(old));
+
+        if (bits == (old & LRT_HEALTH_OUT)) {
+            return;
+        }
+
+        new = (old & ~(uint64_t) LRT_HEALTH_OUT) | bits;
+
+        if (turn->turned) {
+            new = (new & (((uint64_t) 1 << LRT_HEALTH_SHIFT) - 1))
+                  | now << LRT_HEALTH_SHIFT;
+
+            if (lrt_health_use(old) == LRT_USE_FAILING) {
+                new |= LRT_HEALTH_RAMP;
+            }
+        }
+
+    } while (!lrt_cas(&hot->health, old, new));
+
+    if (turn->turned) {
+        turn->turns = lrt_add(&health->turns, 1) + 1;
+        turn->lasted = (now > lrt_health_since(old))
+                       ? now - lrt_health_since(old) : 0;
+
+        if (lrt_health_use(old) != LRT_USE_FREE) {
+            (void) lrt_add(&health->downtime, turn->lasted);
+        }
+
+        if (turn->state == LRT_USE_FAILING) {
+            (void) lrt_add(&health->unhealthy, 1);
+        }
+    }
+
+    lrt_rank_touch(t, slot, now);
+}
+
+
+/* requests have failed there, but it answers: they may try again */
+
+static void
+lrt_health_readmit(lrt_table_t *t, uint32_t slot, const lrt_params_t *params,
+    uint64_t now, lrt_turn_t *turn)
+{
+    lrt_hot_t  *hot;
+
+    hot = &t->hot[slot];
+
+    if (!lrt_passive_blocked(params, hot, now)) {
+        return;
+    }
+
+    lrt_store(&hot->fails, 0);
+    lrt_health_ramp(hot, now);
+    lrt_rank_touch(t, slot, now);
+
+    turn->readmitted = 1;
+}

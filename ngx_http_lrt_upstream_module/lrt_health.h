@@ -1,0 +1,147 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * What active checks say of a server.  Each check has a verdict, which turns
+ * after so many results against it; a server is in use while no check of the
+ * group fails, and all mandatory ones have passed once.
+ *
+ * One process at a time probes a server (see ngx_http_lrt_check.c), but the
+ * one before it may wake up late: a result counts only if nobody brought
+ * another since its probe began.
+ */
+
+
+#ifndef _LRT_HEALTH_H_INCLUDED_
+#define _LRT_HEALTH_H_INCLUDED_
+
+
+#include "lrt_settings.h"
+#include "lrt_table.h"
+
+
+/* "health" of a slot: what keeps it out of use, and when that changed, ms */
+
+#define LRT_HEALTH_FAILING      0x000f       /* a bit for each check */
+#define LRT_HEALTH_PENDING      0x00f0       /* mandatory ones, the same */
+#define LRT_HEALTH_OUT          0x00ff
+#define LRT_HEALTH_RAMP         0x0100       /* slow start since then */
+#define LRT_HEALTH_ASKED        0x0200       /* somebody wants a probe now */
+#define LRT_HEALTH_SHIFT        16
+
+#define lrt_health_since(word)  ((word) >> LRT_HEALTH_SHIFT)
+
+
+typedef enum {
+    LRT_USE_FREE = 0,                /* checks have nothing against it */
+    LRT_USE_PENDING,
+    LRT_USE_FAILING
+} lrt_use_e;
+
+#define lrt_health_use(word)                                                  \
+    (((word) & LRT_HEALTH_FAILING)   ? LRT_USE_FAILING                        \
+     : ((word) & LRT_HEALTH_PENDING) ? LRT_USE_PENDING : LRT_USE_FREE)
+
+
+/* the word of a check: verdict, results against it, and the last result */
+
+typedef enum {
+    LRT_UNCHECKED = 0,
+    LRT_PASSING,
+    LRT_FAILING
+} lrt_verdict_e;
+
+#define lrt_verdict(word)         ((lrt_verdict_e) ((word) & 3))
+#define lrt_verdict_run(word)     ((uint32_t) ((word) >> 2) & 0x3fff)
+#define lrt_verdict_reason(word)  ((uint32_t) ((word) >> 16) & 0x3f)
+#define lrt_verdict_status(word)  ((uint32_t) ((word) >> 22) & 0x3ff)
+#define lrt_verdict_time(word)    ((word) >> 32)               /* us */
+
+
+typedef enum {
+    LRT_PROBE_PASSED = 0,
+    LRT_PROBE_FAILED,
+    LRT_PROBE_UNCLEAR                /* no fault of the server's, nor a pass */
+} lrt_probed_e;
+
+
+typedef struct {
+    lrt_probed_e         how;
+    uint32_t             reason;         /* see lrt_check_reason.h */
+    uint32_t             status;         /* of a response, or 0 */
+    uint64_t             time;           /* us */
+} lrt_result_t;
+
+
+/* a probe on its way */
+
+typedef struct {
+    uint64_t             ident;
+    uint64_t             seen;           /* the word when it began */
+    uint32_t             slot;
+    uint32_t             check;
+} lrt_probe_t;
+
+
+/* what a result has changed */
+
+typedef struct {
+    uint64_t             word;           /* of the check */
+    uint64_t             lasted;         /* ms that it had been so before */
+    uint32_t             turns;          /* of the server so far */
+    unsigned             turned:1;       /* "state" is another */
+    unsigned             state:2;        /* lrt_use_e */
+    unsigned             readmitted:1;   /* its max_fails are forgotten */
+} lrt_turn_t;
+
+
+uint64_t lrt_verdict_next(uint64_t word, const lrt_check_t *check,
+    const lrt_result_t *result);
+
+/* ms from the beginning of a probe to that of the next one */
+
+uint64_t lrt_check_delay(const lrt_check_t *check, uint64_t random);
+
+/* the health of a server that is new in a group */
+
+uint64_t lrt_health_fresh(const lrt_settings_t *settings, unsigned ramp,
+    uint64_t now);
+
+/* LRT_MISSING if the server is not in the slot any more */
+
+lrt_rc_t lrt_health_begin(lrt_table_t *t, lrt_probe_t *probe, uint64_t now);
+
+/* LRT_CONFLICT: another process has brought a result in the meantime */
+
+lrt_rc_t lrt_health_result(lrt_table_t *t, const lrt_probe_t *probe,
+    const lrt_result_t *result, uint64_t now, lrt_turn_t *turn);
+
+/*
+ * Brings all servers in line with their verdicts and the settings: what one
+ * who died has left undone, or other settings brought.
+ */
+
+void lrt_health_refresh(lrt_table_t *t, uint64_t now);
+
+/*
+ * Verdicts of checks that ask something else now are void.  The writers' lock
+ * is held.
+ */
+
+void lrt_health_reset(lrt_table_t *t, const lrt_settings_t *before,
+    const lrt_settings_t *after);
+
+/* a probe of the server as soon as may be, of all checks */
+
+void lrt_health_ask(lrt_table_t *t, uint32_t slot);
+
+/* whether it was asked for; the wish is taken back */
+
+unsigned lrt_health_asked(lrt_table_t *t, uint32_t slot);
+
+/* a server comes back into use: its load rises slowly from now on */
+
+void lrt_health_ramp(lrt_hot_t *hot, uint64_t now);
+
+
+#endif /* _LRT_HEALTH_H_INCLUDED_ */
