@@ -12,6 +12,7 @@
 
 #include "ngx_http_lrt_disk.h"
 #include "ngx_http_lrt_spec.h"
+#include "lrt_lease.h"
 #include "lrt_split.h"
 
 
@@ -63,11 +64,6 @@ ngx_int_t ngx_http_lrt_state_parse(ngx_http_lrt_state_doc_t *doc,
 
 uint64_t ngx_http_lrt_state_print(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_out_t *o);
-
-/* the lease of a file: time in ms, and who */
-
-#define ngx_http_lrt_state_leads(lease)                                       \
-    ((uint32_t) (lease) == (uint32_t) ngx_pid)
 
 /*
  * Works of the thread: the table into the file and its copy, into the copy

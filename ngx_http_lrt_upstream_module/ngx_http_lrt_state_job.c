@@ -28,7 +28,7 @@ ngx_http_lrt_state_write_job(ngx_http_lrt_job_t *job)
         return;
     }
 
-    if (!ngx_http_lrt_state_leads(lrt_load(&head->state_lease))) {
+    if (!lrt_lease_mine(&head->state_lease, (uint32_t) ngx_pid)) {
         job->rc = NGX_HTTP_LRT_JOB_EDITED;
         return;
     }

@@ -22,7 +22,6 @@
 
 
 static ngx_uint_t ngx_http_lrt_state_lead(lrt_table_t *t);
-static ngx_uint_t ngx_http_lrt_state_fresh(uint64_t lease, uint64_t now);
 static void ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf,
     uint64_t now);
 static void ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
@@ -78,37 +77,12 @@ ngx_http_lrt_state_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
 static ngx_uint_t
 ngx_http_lrt_state_lead(lrt_table_t *t)
 {
-    uint64_t  lease, mine;
-
     if (ngx_exiting || ngx_terminate) {
         return 0;
     }
 
-    lease = lrt_load(&t->head->state_lease);
-    mine = ngx_http_lrt_now() / 1000 << 32 | (uint32_t) ngx_pid;
-
-    if (!ngx_http_lrt_state_leads(lease)
-        && ngx_http_lrt_state_fresh(lease, mine >> 32))
-    {
-        return 0;
-    }
-
-    return lrt_cas(&t->head->state_lease, lease, mine);
-}
-
-
-/* it may just have been renewed, later than the clock was read here */
-
-static ngx_uint_t
-ngx_http_lrt_state_fresh(uint64_t lease, uint64_t now)
-{
-    int32_t  age;
-
-    age = (int32_t) ((uint32_t) now - (uint32_t) (lease >> 32));
-
-    return lease
-           && age < NGX_HTTP_LRT_STATE_LEASE
-           && age > -NGX_HTTP_LRT_STATE_LEASE;
+    return lrt_lease_take(&t->head->state_lease, (uint32_t) ngx_pid,
+                          ngx_http_lrt_now() / 1000, NGX_HTTP_LRT_STATE_LEASE);
 }
 
 
@@ -258,7 +232,6 @@ ngx_http_lrt_state_text_job(ngx_http_lrt_srv_conf_t *lscf,
 void
 ngx_http_lrt_state_exit(ngx_http_lrt_main_conf_t *lmcf)
 {
-    uint64_t                    lease;
     ngx_uint_t                  i, patience;
     ngx_http_lrt_srv_conf_t   **lscf;
 
@@ -275,11 +248,7 @@ ngx_http_lrt_state_exit(ngx_http_lrt_main_conf_t *lmcf)
 
         /* the next one need not wait */
 
-        lease = lrt_load(&lscf[i]->table.head->state_lease);
-
-        if (ngx_http_lrt_state_leads(lease)) {
-            (void) lrt_cas(&lscf[i]->table.head->state_lease, lease, 0);
-        }
+        lrt_lease_give(&lscf[i]->table.head->state_lease, (uint32_t) ngx_pid);
     }
 }
 
@@ -288,7 +257,7 @@ static void
 ngx_http_lrt_state_save_last(ngx_http_lrt_srv_conf_t *lscf,
     ngx_uint_t *patience)
 {
-    uint64_t               now, lease;
+    uint64_t               now;
     lrt_head_t            *head;
     ngx_http_lrt_job_t    *job;
     ngx_http_lrt_state_t  *state;
@@ -312,7 +281,7 @@ ngx_http_lrt_state_save_last(ngx_http_lrt_srv_conf_t *lscf,
 
         state->job = NULL;
 
-        if (!ngx_http_lrt_state_leads(lrt_load(&head->state_lease))) {
+        if (!lrt_lease_mine(&head->state_lease, (uint32_t) ngx_pid)) {
             ngx_http_lrt_state_free(job);
             return;
         }
@@ -320,10 +289,9 @@ ngx_http_lrt_state_save_last(ngx_http_lrt_srv_conf_t *lscf,
         ngx_http_lrt_state_finish(lscf, job, now);
     }
 
-    lease = lrt_load(&head->state_lease);
-
-    if ((!ngx_http_lrt_state_leads(lease)
-         && ngx_http_lrt_state_fresh(lease, now))
+    if ((!lrt_lease_mine(&head->state_lease, (uint32_t) ngx_pid)
+         && lrt_lease_taken(&head->state_lease, now,
+                            NGX_HTTP_LRT_STATE_LEASE))
         || lrt_load(&head->superseded)
         || lrt_load(&head->merged) == 0
         || lrt_load(&head->state_bad)
@@ -336,7 +304,8 @@ ngx_http_lrt_state_save_last(ngx_http_lrt_srv_conf_t *lscf,
     job = ngx_http_lrt_state_text_job(lscf, ngx_http_lrt_state_write_job);
 
     if (job
-        && !lrt_cas(&head->state_lease, lease, now << 32 | (uint32_t) ngx_pid))
+        && !lrt_lease_take(&head->state_lease, (uint32_t) ngx_pid, now,
+                           NGX_HTTP_LRT_STATE_LEASE))
     {
         ngx_http_lrt_disk_free(job);
         return;
