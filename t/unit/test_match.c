@@ -180,7 +180,7 @@ test_header_tests(void)
 static void
 test_all_bits(void)
 {
-    uint32_t             i, j;
+    uint32_t             i;
     header_t             headers[LRT_MATCH_HEADERS];
     lrt_match_t          m;
     lrt_match_verdict_t  v;
@@ -203,14 +203,12 @@ test_all_bits(void)
 
     for (i = 0; i < LRT_MATCH_HEADERS; i++) {
 
-        j = LRT_MATCH_HEADERS - 1;
         headers[i].name = text("y");
         v = verdict(&m, 200, headers, LRT_MATCH_HEADERS, "");
         headers[i].name = m.header[i].name;
 
         if (!check(v.reason == LRT_CHECK_HEADER_TEST && v.test == i,
-                   "all but %u of %u: reason %u, test %u", i, j, v.reason,
-                   v.test))
+                   "all but %u: reason %u, test %u", i, v.reason, v.test))
         {
             return;
         }
