@@ -15,6 +15,7 @@
 #include "lrt_inspect.h"
 #include "lrt_iphash.h"
 #include "lrt_least_time.h"
+#include "lrt_match.h"
 #include "lrt_merge.h"
 #include "lrt_plan.h"
 #include "lrt_rank.h"
@@ -47,6 +48,7 @@ typedef struct {
     ngx_queue_t                      open;       /* attempts, by age */
     ngx_flag_t                       explain;    /* $lrt_choice is in use */
     ngx_array_t                      redirects;  /* ngx_http_lrt_loc_conf_t * */
+    ngx_array_t                      matches;    /* ngx_http_lrt_match_t * */
 } ngx_http_lrt_main_conf_t;
 
 
@@ -227,6 +229,17 @@ char *ngx_http_lrt_metrics(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_lrt_redirect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t ngx_http_lrt_check_redirects(ngx_conf_t *cf,
     ngx_http_lrt_main_conf_t *lmcf);
+
+/* ngx_http_lrt_match.c: what responses to health probes have to be like */
+
+typedef struct {
+    ngx_str_t                        name;
+    lrt_match_t                      match;
+} ngx_http_lrt_match_t;
+
+char *ngx_http_lrt_match(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_http_lrt_match_t *ngx_http_lrt_match_find(ngx_http_lrt_main_conf_t *lmcf,
+    ngx_str_t *name);
 
 /* ngx_http_lrt_session.c: TLS sessions of this process, by server */
 

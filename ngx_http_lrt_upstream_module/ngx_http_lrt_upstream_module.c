@@ -62,6 +62,13 @@ static ngx_command_t  ngx_http_lrt_commands[] = {
       0,
       NULL },
 
+    { ngx_string("lrt_match"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_lrt_match,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
 #if (LRT_TEST)
     { ngx_string("lrt_test"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
@@ -210,6 +217,9 @@ ngx_http_lrt_create_main_conf(ngx_conf_t *cf)
         != NGX_OK
         || ngx_array_init(&lmcf->redirects, cf->pool, 1,
                           sizeof(ngx_http_lrt_loc_conf_t *))
+           != NGX_OK
+        || ngx_array_init(&lmcf->matches, cf->pool, 1,
+                          sizeof(ngx_http_lrt_match_t *))
            != NGX_OK)
     {
         return NULL;

@@ -257,6 +257,107 @@ accepted('a name as long as it may be', qq{
 });
 
 ###############################################################################
+# lrt_match
+
+for my $case (
+    [qr/"status" needs a value/, 'status', 'status !'],
+    [qr/invalid status "\S*", it must be a number or a range from 100 to 599/,
+        'status 99', 'status 600', 'status 2xx', 'status 200-', 'status -299',
+        'status 299-200', 'status 200 204-600', 'status 200 ! 204',
+        'status ! !500', 'status 2-3-4', 'status ""'],
+    [qr/"status" has too many values/, 'status' . ' 200' x 33],
+    [qr/"header" needs "name", "! name" or "name operator value"/,
+        'header', 'header !', 'header A =', 'header A = b c', 'header A b',
+        'header ! A = b'],
+    [qr/invalid header name "[^"]*"/,
+        'header A: = b', 'header ""', 'header "! A"', 'header ! A@b'],
+    [qr/invalid operator "\S*", it must be "=", "!=", "~" or "!~"/,
+        'header A == b', 'header A ! b', 'header A ~* b', 'header A "" b'],
+    [qr/"body" needs an operator and a regular expression/,
+        'body', 'body ~', 'body a', 'body ~ a b'],
+    [qr/invalid operator "\S*", it must be "~" or "!~"/,
+        'body = a', 'body != a', 'body ! a'],
+    [qr/pcre2?_compile\(\) failed: .* "\(a"/, 'body ~ (a', 'header A !~ (a'],
+    [qr/"require" is not supported in "lrt_match": a probe has no request/,
+        'require $a'],
+    [qr/unknown test "type" in "lrt_match", it must be "status", "header" or/,
+        'type a'],
+) {
+    my ($pattern, @tests) = @$case;
+
+    refused("lrt_match with '$_'", qq{
+        lrt_match m {
+            $_;                                                     # here
+        }
+    }, $pattern) for @tests;
+}
+
+refused('lrt_match with two of "status"', q{
+    lrt_match m {
+        status 200;
+        status 204;                                                 # here
+    }
+}, qr/"status" is duplicate, give all values in one/);
+
+refused("lrt_match with more than $_->[1] of $_->[2]", qq{
+    lrt_match m {
+        @{[ "$_->[0];" x $_->[1] ]}
+        $_->[0];                                                    # here
+    }
+}, qr/too many tests of $_->[2]/)
+    for ['header A', 32, 'headers'], ['body ~ a', 8, 'the body'];
+
+refused('lrt_match without tests', q{
+    lrt_match m {
+    }                                                               # here
+}, qr/no tests in "lrt_match" "m"/);
+
+refused('lrt_match twice', q{
+    lrt_match m { status 200; }
+    lrt_match m {                                                   # here
+        status 204;
+    }
+}, qr/duplicate "lrt_match" "m"/);
+
+refused('lrt_match in a server', q{
+    server {
+        listen 127.0.0.1:%%PORT_http%%;
+        lrt_match m {                                               # here
+            status 200;
+        }
+    }
+}, qr/"lrt_match" directive is not allowed here/);
+
+refused('lrt_match without a name', q{
+    lrt_match {                                                     # here
+        status 200;
+    }
+}, qr/invalid number of arguments in "lrt_match" directive/);
+
+accepted('lrt_match', qq{
+    lrt_match plus {
+        status 200;
+        header Content-Type = text/html;
+        body ~ "Welcome to nginx!";
+    }
+    lrt_match not_redirect {
+        status ! 301-303 307;
+        header Refresh;
+        header ! X-Accel-Redirect;
+    }
+    lrt_match "as much as there may be" {
+        status !100-599 @{[ '200-200 ' x 31 ]};
+        header !A;
+        header Connection !~ close;
+        header A != "";
+        @{[ 'header Content-Type ~ "^text/(?i)html\b";' x 29 ]}
+        @{[ 'body !~ "{x}|;";' x 8 ]}
+    }
+    lrt_match body { body ~ a; }
+    lrt_match Plus { header A; }
+});
+
+###############################################################################
 # zones: the error names a size, with which it works, and nothing less does
 
 my $page = POSIX::sysconf(POSIX::_SC_PAGESIZE());
