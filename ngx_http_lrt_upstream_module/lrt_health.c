@@ -304,7 +304,8 @@ lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now, lrt_turn_t *turn)
         bits = lrt_health_bits(settings, health);
 
         turn->state = lrt_health_use(bits);
-        turn->turned = (turn->state != lrt_health_use(old));
+        turn->before = lrt_health_use(old);
+        turn->turned = (turn->state != turn->before);
 
         if (bits == (old & LRT_HEALTH_OUT)) {
             return;
@@ -316,7 +317,7 @@ lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now, lrt_turn_t *turn)
             new = (new & (((uint64_t) 1 << LRT_HEALTH_SHIFT) - 1))
                   | now << LRT_HEALTH_SHIFT;
 
-            if (lrt_health_use(old) == LRT_USE_FAILING) {
+            if (turn->before == LRT_USE_FAILING) {
                 new |= LRT_HEALTH_RAMP;
             }
         }
@@ -328,7 +329,7 @@ lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now, lrt_turn_t *turn)
         turn->lasted = (now > lrt_health_since(old))
                        ? now - lrt_health_since(old) : 0;
 
-        if (lrt_health_use(old) != LRT_USE_FREE) {
+        if (turn->before != LRT_USE_FREE) {
             (void) lrt_add(&health->downtime, turn->lasted);
         }
 

@@ -90,7 +90,8 @@ typedef struct {
     uint64_t             lasted;         /* ms that it had been so before */
     uint32_t             turns;          /* of the server so far */
     unsigned             turned:1;       /* "state" is another */
-    unsigned             state:2;        /* lrt_use_e */
+    unsigned             before:2;       /* lrt_use_e */
+    unsigned             state:2;
     unsigned             readmitted:1;   /* its max_fails are forgotten */
 } lrt_turn_t;
 

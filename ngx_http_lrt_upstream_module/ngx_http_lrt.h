@@ -29,6 +29,7 @@
 
 typedef struct ngx_http_lrt_session_s  ngx_http_lrt_session_t;
 typedef struct ngx_http_lrt_state_s  ngx_http_lrt_state_t;
+typedef struct ngx_http_lrt_checker_s  ngx_http_lrt_checker_t;
 
 
 /* one configuration, and this process as one of those that run it */
@@ -43,6 +44,8 @@ typedef struct {
 
     lrt_owner_t                      owner;      /* of this process */
     ngx_event_t                      tick;
+    ngx_event_t                      checks;
+    ngx_array_t                      trusts;     /* see ngx_http_lrt_trust.c */
     ngx_connection_t                 dumb;       /* for debug lines of "tick" */
 
     ngx_queue_t                      open;       /* attempts, by age */
@@ -95,6 +98,8 @@ typedef struct {
     ngx_str_t                        zone_name;
     ngx_shm_zone_t                  *shm_zone;
     lrt_conf_t                       conf;       /* what the block says */
+    ngx_str_t                       *check_file[LRT_CHECKS];
+    ngx_uint_t                       check_line[LRT_CHECKS];
 
     /* head is NULL when the table is gone: without a master, after a reload */
 
@@ -103,6 +108,9 @@ typedef struct {
     lrt_owned_t                     *owned;      /* see lrt_view_t */
     uint32_t                         owned_mask;
     uint64_t                         cuts;       /* seen by this process */
+    ngx_http_lrt_checker_t          *checker;    /* NULL: another one probes */
+    uint64_t                         vacant;     /* ms; nobody does since then */
+    uint64_t                         complained; /* ms; of probes not made */
 } ngx_http_lrt_srv_conf_t;
 
 
@@ -171,6 +179,20 @@ void ngx_http_lrt_state_filled(ngx_http_lrt_srv_conf_t *lscf);
 void ngx_http_lrt_state_exit(ngx_http_lrt_main_conf_t *lmcf);
 void ngx_http_lrt_state_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now);
 ngx_str_t *ngx_http_lrt_state_path(ngx_http_lrt_srv_conf_t *lscf);
+
+/* ngx_http_lrt_settings.c */
+
+char *ngx_http_lrt_health_check(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_lrt_slow_start(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_lrt_panic(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t ngx_http_lrt_check_settings(ngx_conf_t *cf,
+    ngx_http_lrt_srv_conf_t *lscf);
+
+/* ngx_http_lrt_check.c: probes of this process */
+
+void ngx_http_lrt_check_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now);
+void ngx_http_lrt_check_stop(ngx_http_lrt_main_conf_t *lmcf);
 
 /* ngx_http_lrt_reload.c: the configuration meets the tables */
 

@@ -34,6 +34,27 @@ static ngx_command_t  ngx_http_lrt_commands[] = {
 #include "lrt_methods.h"
 #undef LRT_METHOD
 
+    { ngx_string("lrt_health_check"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_ANY,
+      ngx_http_lrt_health_check,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lrt_slow_start"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_TAKE1,
+      ngx_http_lrt_slow_start,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lrt_panic"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_TAKE1,
+      ngx_http_lrt_panic,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("lrt_state"),
       NGX_HTTP_UPS_CONF|NGX_CONF_TAKE1,
       ngx_http_lrt_state,
@@ -215,6 +236,7 @@ ngx_http_lrt_create_main_conf(ngx_conf_t *cf)
     if (ngx_array_init(&lmcf->groups, cf->pool, 4,
                        sizeof(ngx_http_lrt_srv_conf_t *))
         != NGX_OK
+        || ngx_array_init(&lmcf->trusts, cf->pool, 1, sizeof(void *)) != NGX_OK
         || ngx_array_init(&lmcf->redirects, cf->pool, 1,
                           sizeof(ngx_http_lrt_loc_conf_t *))
            != NGX_OK
@@ -263,6 +285,12 @@ ngx_http_lrt_init_main_conf(ngx_conf_t *cf, void *conf)
                           &uscfp[i]->host,
                           lrt_method((uint32_t) lscf->method)->name,
                           uscfp[i]->file_name, uscfp[i]->line);
+            return NGX_CONF_ERROR;
+        }
+
+        if (lscf->upstream
+            && ngx_http_lrt_check_settings(cf, lscf) != NGX_OK)
+        {
             return NGX_CONF_ERROR;
         }
     }

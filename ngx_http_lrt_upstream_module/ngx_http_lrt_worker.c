@@ -77,6 +77,7 @@ ngx_http_lrt_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_http_lrt_check_stop(lmcf);
     ngx_http_lrt_state_exit(lmcf);
 
     lrt_registry_release(lmcf->registry, &lmcf->owner);
@@ -103,6 +104,8 @@ ngx_http_lrt_take_over(ngx_cycle_t *cycle, ngx_http_lrt_main_conf_t *before)
     if (before->tick.timer_set) {
         ngx_del_timer(&before->tick);
     }
+
+    ngx_http_lrt_check_stop(before);
 
     lmcf = ngx_http_cycle_get_module_main_conf(cycle,
                                                ngx_http_lrt_upstream_module);
@@ -200,6 +203,7 @@ ngx_http_lrt_tick(ngx_event_t *ev)
     ngx_http_lrt_leave_pending(lmcf, now);
     ngx_http_lrt_cut_off(lmcf);
     ngx_http_lrt_state_tick(lmcf, now);
+    ngx_http_lrt_check_tick(lmcf, now);
     ngx_http_lrt_publish_lag(lmcf, ngx_http_lrt_now());
 
     ngx_add_timer(ev, NGX_HTTP_LRT_TICK);
