@@ -767,6 +767,13 @@ lrt_draft_tidy(lrt_draft_t *d, lrt_change_set_t *set, uint64_t now)
             (void) lrt_add(&t->head->cuts, 1);
         }
 
+        /* a drain that begins anew ends anew */
+
+        if (c->type == LRT_MODIFY && (c->fields & LRT_F_DRAIN)) {
+            (void) lrt_and(&t->hot[c->slot].health,
+                           ~(uint64_t) LRT_HEALTH_DRAINED);
+        }
+
         if (c->type == LRT_ADD) {
             gone = lrt_gone_find(t, d->entry[c->slot].hash);
 

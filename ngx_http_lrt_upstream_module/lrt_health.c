@@ -5,6 +5,7 @@
 
 
 #include "lrt_health.h"
+#include "lrt_ledger.h"
 #include "lrt_passive.h"
 #include "lrt_rank.h"
 
@@ -239,6 +240,45 @@ lrt_health_asked(lrt_table_t *t, uint32_t slot)
     return (lrt_load(&t->hot[slot].health) & LRT_HEALTH_ASKED)
            && (lrt_and(&t->hot[slot].health, ~(uint64_t) LRT_HEALTH_ASKED)
                & LRT_HEALTH_ASKED);
+}
+
+
+uint32_t
+lrt_health_drained(lrt_table_t *t, uint32_t *slot)
+{
+    uint32_t            n, top;
+    uint64_t            generation, *health;
+    const lrt_side_t   *side;
+    const lrt_entry_t  *entry;
+
+    generation = lrt_table_generation(t);
+    side = lrt_table_side(t, generation);
+    entry = lrt_table_entries(t, generation);
+
+    if (side->tier[LRT_PRIMARY].n == side->tier[LRT_PRIMARY].active
+        && side->tier[LRT_BACKUP].n == side->tier[LRT_BACKUP].active)
+    {
+        return LRT_NONE;
+    }
+
+    top = lrt_load(&side->top);
+
+    while (*slot < top && *slot < t->capacity) {
+
+        n = (*slot)++;
+        health = &t->hot[n].health;
+
+        if (entry[n].ident
+            && entry[n].params.drain
+            && !(lrt_load(health) & LRT_HEALTH_DRAINED)
+            && lrt_ledger_idle(t, n)
+            && !(lrt_or(health, LRT_HEALTH_DRAINED) & LRT_HEALTH_DRAINED))
+        {
+            return n;
+        }
+    }
+
+    return LRT_NONE;
 }
 
 

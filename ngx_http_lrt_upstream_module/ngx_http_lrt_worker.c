@@ -200,6 +200,7 @@ ngx_http_lrt_tick(ngx_event_t *ev)
 
     ngx_http_lrt_audit(lmcf, now, reaped);
     ngx_http_lrt_merge_pending(lmcf);
+    ngx_http_lrt_report_drained(lmcf);
     ngx_http_lrt_leave_pending(lmcf, now);
     ngx_http_lrt_cut_off(lmcf);
     ngx_http_lrt_state_tick(lmcf, now);

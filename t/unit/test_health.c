@@ -27,6 +27,7 @@ static void test_readmit(void);
 static void test_forced(void);
 static void test_move(void);
 static void test_flaps(void);
+static void test_drained(void);
 static uint64_t add(fx_t *fx, uint32_t number);
 static lrt_check_t http_check(unsigned fails, unsigned passes);
 static lrt_rc_t set_checks(fx_t *fx, const lrt_check_t *check, uint32_t n);
@@ -57,6 +58,7 @@ main(void)
     run(test_forced);
     run(test_move);
     run(test_flaps);
+    run(test_drained);
 
     return tap_end();
 }
@@ -649,6 +651,52 @@ test_flaps(void)
 
     is_u64(turns, 500, "two in a row: one in two");
     is_u64(fx.table.health[0].turns, 500, "all are counted");
+
+    fx_close(&fx);
+}
+
+
+static void
+test_drained(void)
+{
+    fx_t          fx;
+    uint32_t      i, slot;
+    uint64_t      ident;
+    lrt_pick_t    pick;
+    lrt_params_t  params;
+
+    fx_open(&fx, 4);
+    ident = add(&fx, 0);
+
+    params = fx_params(1);
+    params.drain = 1;
+
+    for (i = 0; i < 2; i++) {
+
+        if (!check(fx_pick(&fx, &pick) == LRT_OK, "a request")) {
+            return;
+        }
+
+        params.drain = 1;
+        fx_modify(&fx, ident, &params, LRT_F_DRAIN);
+
+        slot = 0;
+        is_u64(lrt_health_drained(&fx.table, &slot), LRT_NONE, "busy");
+
+        fx_end(&fx, &pick, LRT_ENDED_WELL);
+
+        slot = 0;
+        is_u64(lrt_health_drained(&fx.table, &slot), 0, "idle");
+
+        slot = 0;
+        is_u64(lrt_health_drained(&fx.table, &slot), LRT_NONE, "told once");
+
+        params.drain = 0;
+        fx_modify(&fx, ident, &params, LRT_F_DRAIN);
+
+        slot = 0;
+        is_u64(lrt_health_drained(&fx.table, &slot), LRT_NONE, "over");
+    }
 
     fx_close(&fx);
 }
