@@ -20,7 +20,7 @@
 
 /* a step works for so long, and writes so much, before others get a turn */
 
-#define NGX_HTTP_LRT_API_SLICE   2000        /* us */
+#define NGX_HTTP_LRT_API_SLICE   500        /* us */
 #define NGX_HTTP_LRT_API_CHUNK   65536
 #define NGX_HTTP_LRT_API_FEW     256         /* servers */
 
