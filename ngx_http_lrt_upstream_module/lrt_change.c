@@ -556,6 +556,9 @@ lrt_draft_clear(lrt_detail_t *detail)
     }
 
     memset(&detail->born + 1, 0, sizeof(lrt_detail_t) - sizeof(detail->born));
+
+    lrt_point(LRT_POINT_SLOT_CLEARED);
+
     lrt_store(&detail->born, 0);
 }
 

@@ -61,6 +61,8 @@ static void test_held_slots(void);
 static void test_replacing(void);
 static void test_new_servers_start_anew(void);
 static void test_clear(void);
+static void test_killed_clearing(void);
+static void clear_all(void *arg);
 static void test_order(void);
 static void test_hints(void);
 static void test_killed_writer(void);
@@ -98,6 +100,7 @@ main(void)
     run(test_replacing);
     run(test_new_servers_start_anew);
     run(test_clear);
+    run(test_killed_clearing);
     run(test_order);
     run(test_hints);
     run(test_killed_writer);
@@ -612,6 +615,55 @@ test_clear(void)
     ok(fx_quiet(&fx) == NULL, "valid at the end");
 
     fx_close(&fx);
+}
+
+
+static void
+test_killed_clearing(void)
+{
+    fx_t          fx;
+    uint32_t      i, slot;
+    lrt_params_t  params;
+
+    fx_open(&fx, 4);
+    params = fx_params(1);
+
+    for (i = 0; i < 4; i++) {
+        (void) fx_add(&fx, i, &params);
+    }
+
+    for (i = 0; i < 3; i++) {
+        (void) fx_remove(&fx, i + 1);
+    }
+
+    ok(fx_killed(LRT_POINT_SLOT_CLEARED, clear_all, &fx), "killed");
+    ok(fx.table.detail[0].born != 0, "a slot is not yet said to be clear");
+    ok(fx_quiet(&fx) == NULL, "valid");
+
+    slot = 0;
+    is_u64(lrt_change_clear(&fx.table, &slot, 1), 1, "it is cleared again");
+    is_u64(fx.table.detail[0].born, 0, "and says so");
+
+    for (i = 0; i < 3; i++) {
+        (void) fx_add(&fx, 10 + i, &params);
+    }
+
+    is_u64(lrt_change_room(&fx.table), 0, "no slot is lost");
+    ok(fx_quiet(&fx) == NULL, "valid at the end");
+
+    fx_close(&fx);
+}
+
+
+static void
+clear_all(void *arg)
+{
+    fx_t      *fx = arg;
+
+    uint32_t   slot;
+
+    slot = 0;
+    (void) lrt_change_clear(&fx->table, &slot, fx->table.capacity);
 }
 
 
