@@ -34,6 +34,7 @@ static void lrt_draft_begin(lrt_draft_t *d, lrt_table_t *t,
     uint64_t generation);
 static lrt_rc_t lrt_draft_apply(lrt_draft_t *d, lrt_change_t *c);
 static lrt_rc_t lrt_draft_add(lrt_draft_t *d, lrt_change_t *c);
+static void lrt_draft_clear(lrt_detail_t *detail);
 static uint64_t lrt_draft_ident(lrt_draft_t *d, uint64_t wanted);
 static uint32_t lrt_draft_free_slot(lrt_draft_t *d);
 static uint32_t lrt_draft_find(lrt_draft_t *d, lrt_change_t *c);
@@ -196,6 +197,28 @@ lrt_change_room(const lrt_table_t *t)
     }
 
     return n;
+}
+
+
+uint32_t
+lrt_change_clear(lrt_table_t *t, uint32_t *slot, uint32_t n)
+{
+    uint32_t            end, free;
+    const lrt_entry_t  *entry;
+
+    free = 0;
+    end = (n < t->capacity - *slot) ? *slot + n : t->capacity;
+    entry = lrt_table_entries(t, lrt_table_generation(t));
+
+    for ( /* void */ ; *slot < end; (*slot)++) {
+
+        if (entry[*slot].ident == 0 && lrt_ledger_idle(t, *slot)) {
+            lrt_draft_clear(&t->detail[*slot]);
+            free++;
+        }
+    }
+
+    return free;
 }
 
 
@@ -476,9 +499,10 @@ lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
     memset(&t->health[slot], 0, sizeof(lrt_health_t));
 
     detail = &t->detail[slot];
-    memset(detail, 0, sizeof(lrt_detail_t));
 
-    detail->born = d->generation;
+    lrt_draft_clear(detail);
+    lrt_store(&detail->born, d->generation);
+    lrt_fence();
 
     lrt_table_set_data(detail, &c->server);
 
@@ -503,6 +527,23 @@ lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
     c->ident = entry->ident;
 
     return LRT_OK;
+}
+
+
+/* "born" is the last to go and the first to come: writers may die in between */
+
+static void
+lrt_draft_clear(lrt_detail_t *detail)
+{
+    if (detail->born == 0) {
+        return;
+    }
+
+    memset(&detail->born + 1, 0, sizeof(lrt_detail_t) - sizeof(detail->born));
+
+    lrt_point(LRT_POINT_SLOT_CLEARED);
+
+    lrt_store(&detail->born, 0);
 }
 
 

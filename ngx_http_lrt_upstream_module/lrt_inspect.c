@@ -21,6 +21,7 @@ static const char *lrt_validate_tier(const lrt_table_t *t, uint64_t generation,
     lrt_tier_e tier);
 static const char *lrt_validate_schedule(const lrt_table_t *t,
     uint64_t generation, lrt_tier_e tier);
+static const char *lrt_validate_clear(const lrt_table_t *t);
 static const char *lrt_validate_counts(const lrt_table_t *t,
     const lrt_registry_t *reg);
 static const char *lrt_validate_ranks(const lrt_table_t *t,
@@ -274,6 +275,10 @@ lrt_table_validate(const lrt_table_t *t, const lrt_registry_t *reg,
     }
 
     if (why == NULL && quiet) {
+        why = lrt_validate_clear(t);
+    }
+
+    if (why == NULL && quiet) {
         why = lrt_validate_counts(t, reg);
     }
 
@@ -436,6 +441,30 @@ lrt_validate_schedule(const lrt_table_t *t, uint64_t generation,
 
     if (before != s.total) {
         return "total of the schedule";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+lrt_validate_clear(const lrt_table_t *t)
+{
+    size_t               i;
+    uint32_t             slot;
+    const char          *p;
+    const lrt_detail_t  *d;
+
+    for (slot = 0; slot < t->capacity; slot++) {
+
+        d = &t->detail[slot];
+        p = (const char *) d;
+
+        for (i = 0; d->born == 0 && i < sizeof(lrt_detail_t); i++) {
+            if (p[i]) {
+                return "something in a slot without a server before";
+            }
+        }
     }
 
     return NULL;

@@ -33,6 +33,7 @@ static uint64_t lrt_rank_key(const lrt_table_t *t, uint32_t slot,
 static void lrt_rank_typical(lrt_table_t *t);
 static uint64_t lrt_rank_due(const lrt_table_t *t, const lrt_entry_t *entry,
     const lrt_hot_t *hot, uint64_t now);
+static unsigned lrt_rank_none(const lrt_table_t *t, uint32_t slot);
 static unsigned lrt_rank_set_key(lrt_table_t *t, uint32_t slot,
     lrt_tier_e tier, uint64_t now);
 static void lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier);
@@ -78,6 +79,10 @@ lrt_rank_refresh(lrt_table_t *t, uint64_t now)
     entry = lrt_table_entries(t, generation);
 
     for (slot = 0; slot < t->capacity; slot++) {
+
+        if (entry[slot].ident == 0 && lrt_rank_none(t, slot)) {
+            continue;
+        }
 
         for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
             (void) lrt_rank_set_key(t, slot, tier, now);
@@ -342,9 +347,14 @@ lrt_rank_typical(lrt_table_t *t)
     entry = lrt_table_entries(t, lrt_table_generation(t));
 
     for (slot = 0; slot < t->capacity; slot++) {
+
+        if (entry[slot].ident == 0) {
+            continue;
+        }
+
         word = lrt_load(&t->hot[slot].estimate);
 
-        if (entry[slot].ident && word) {
+        if (word) {
             sum += lrt_estimate_log(word);
             n++;
         }
@@ -395,6 +405,16 @@ lrt_rank_score(const lrt_table_t *t, lrt_score_t *score,
     score->typical = (uint32_t) lrt_load(&t->head->typical.value);
     score->spread = lrt_load(&t->head->spread.value);
     score->now = now;
+}
+
+
+/* a table may have far more slots than servers */
+
+static unsigned
+lrt_rank_none(const lrt_table_t *t, uint32_t slot)
+{
+    return lrt_load(&t->key[LRT_PRIMARY][slot]) == LRT_KEY_NEVER
+           && lrt_load(&t->key[LRT_BACKUP][slot]) == LRT_KEY_NEVER;
 }
 
 

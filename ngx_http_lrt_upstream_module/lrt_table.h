@@ -89,13 +89,15 @@ typedef struct {
 } lrt_gone_t;
 
 
+/* "born" is a generation; 0: nobody was here, and the rest is 0 as well */
+
 typedef struct {
+    uint64_t             born;
     uint16_t             socklen;
     uint16_t             name_len;
     uint16_t             server_len;
     uint8_t              route_len;
     uint8_t              in_conf;        /* the configuration lists it */
-    uint64_t             born;           /* generation */
     uint64_t             leaving;        /* see lrt_change.h; 0: it stays */
     lrt_params_t         conf;           /* what it said when last applied */
     char                 data[LRT_DATA_LEN];
