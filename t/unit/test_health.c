@@ -697,6 +697,7 @@ set_checks(fx_t *fx, const lrt_check_t *check, uint32_t n)
     memset(&settings, 0, sizeof(lrt_settings_t));
 
     settings.nchecks = n;
+    settings.slow_start = 10000;
 
     if (n) {
         memcpy(settings.check, check, n * sizeof(lrt_check_t));
@@ -743,5 +744,12 @@ state_of(fx_t *fx, uint32_t i)
 static unsigned
 takes_requests(fx_t *fx, uint32_t slot)
 {
-    return lrt_usable(fx_entry(fx, slot), &fx->table.hot[slot], 0, fx->now);
+    lrt_rules_t  rules;
+
+    lrt_rules(&fx->table, lrt_table_generation(&fx->table), LRT_PRIMARY,
+              &rules);
+    rules.lone = 0;
+
+    return lrt_usable(fx_entry(fx, slot), &fx->table.hot[slot], &rules,
+                      fx->now);
 }
