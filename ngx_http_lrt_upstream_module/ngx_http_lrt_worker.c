@@ -242,7 +242,7 @@ ngx_http_lrt_tell_panic(ngx_http_lrt_main_conf_t *lmcf)
     uint64_t                    generation;
     unsigned                    before, after, bit;
     lrt_tier_e                  tier;
-    ngx_uint_t                  i;
+    ngx_uint_t                  i, level;
     lrt_table_t                *t;
     ngx_http_lrt_srv_conf_t   **lscfp;
 
@@ -272,8 +272,9 @@ ngx_http_lrt_tell_panic(ngx_http_lrt_main_conf_t *lmcf)
             active = lrt_load(&lrt_table_side(t, generation)
                                    ->tier[tier].active);
 
-            ngx_log_error((after & bit) ? NGX_LOG_WARN : NGX_LOG_NOTICE,
-                          ngx_cycle->log, 0,
+            level = (after & bit) ? NGX_LOG_WARN : NGX_LOG_NOTICE;
+
+            ngx_log_error(level, ngx_cycle->log, 0,
                           "upstream \"%V\": %uD of %uD %sservers %s healthy, "
                           "panic %s", &lscfp[i]->upstream->host, well, active,
                           tiers[tier], (well == 1) ? "is" : "are",
