@@ -5,6 +5,7 @@
 
 
 #include "lrt_change.h"
+#include "lrt_census.h"
 #include "lrt_gone.h"
 #include "lrt_health.h"
 #include "lrt_ledger.h"
@@ -292,6 +293,9 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
     dst->head->known = src->head->known;
     dst->head->known_sum = src->head->known_sum;
     dst->head->spread = src->head->spread;
+    dst->head->census = src->head->census;
+    dst->head->told = src->head->told;
+    dst->head->pace = src->head->pace;
 
     d.side->policy = side->policy;
     d.side->settings = side->settings;
@@ -336,8 +340,9 @@ lrt_draft_leaving(lrt_table_t *t, const lrt_change_t *c)
 
 
 /*
- * A new server takes no request before its mandatory checks have passed, so
- * that is there before the server can be seen.
+ * A new server takes no request before its mandatory checks have passed, and
+ * few at first, so that is there before the server can be seen.  It is the
+ * same for one that an operator brings back: nobody asks it meanwhile.
  */
 
 static void
@@ -347,6 +352,13 @@ lrt_draft_health(lrt_draft_t *d, const lrt_change_t *c, unsigned from_conf,
     if (c->type == LRT_ADD) {
         lrt_store(&d->table->hot[c->slot].health,
                   lrt_health_fresh(&d->side->settings, !from_conf, now));
+
+    } else if (c->type == LRT_MODIFY
+               && !from_conf
+               && lrt_params_active(&d->entry[c->slot].params)
+               && !lrt_params_active(&d->live[c->slot].params))
+    {
+        lrt_health_ramp(&d->table->hot[c->slot], now);
     }
 }
 
@@ -838,5 +850,6 @@ lrt_draft_tidy(lrt_draft_t *d, lrt_change_set_t *set, uint64_t now)
 
     /* "lone", the method or any parameter may have changed */
 
+    (void) lrt_census(t, now);
     lrt_rank_refresh(t, now);
 }

@@ -148,7 +148,10 @@ unsigned lrt_health_asked(lrt_table_t *t, uint32_t slot);
 
 uint32_t lrt_health_drained(lrt_table_t *t, uint32_t *slot);
 
-/* a server comes back into use: its load rises slowly from now on */
+/*
+ * A server comes back into use: its load rises slowly from now on.  With one
+ * that checks keep out this begins when they pass.
+ */
 
 void lrt_health_ramp(lrt_hot_t *hot, uint64_t now);
 

@@ -5,6 +5,7 @@
 
 
 #include "lrt_inspect.h"
+#include "lrt_census.h"
 #include "lrt_health.h"
 #include "lrt_passive.h"
 #include "lrt_rank.h"
@@ -72,7 +73,9 @@ lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap, lrt_peer_t *peer,
         snap->copied = i;
 
         for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
-            snap->lone[tier] = lrt_load(&side->tier[tier].lone);
+            lrt_rules(t, generation, tier, &snap->rules[tier]);
+            snap->well[tier] = lrt_census_well(
+                                  lrt_load(&t->head->census.value), tier);
         }
 
         for (slot = 0; slot < t->capacity; slot++) {
@@ -139,13 +142,27 @@ lrt_peer_state(const lrt_snapshot_t *snap, const lrt_peer_t *peer,
         break;
     }
 
-    if (!snap->lone[params->backup ? LRT_BACKUP : LRT_PRIMARY]
+    if (!snap->rules[params->backup ? LRT_BACKUP : LRT_PRIMARY].lone
         && lrt_passive_blocked(params, hot, now))
     {
         return LRT_STATE_UNAVAIL;
     }
 
     return LRT_STATE_UP;
+}
+
+
+uint32_t
+lrt_peer_ramp(const lrt_snapshot_t *snap, const lrt_peer_t *peer,
+    const lrt_hot_t *hot, uint64_t now)
+{
+    const lrt_rules_t  *rules;
+
+    rules = &snap->rules[peer->entry.params.backup ? LRT_BACKUP : LRT_PRIMARY];
+
+    return rules->lone ? LRT_RAMP_FULL
+                       : lrt_ramp_permille(&peer->entry.params, hot,
+                                           rules->slow_start, now);
 }
 
 
@@ -183,26 +200,27 @@ lrt_peer_share(const lrt_table_t *t, const lrt_snapshot_t *snap,
 {
     lrt_score_t          score;
     const lrt_hot_t     *hot;
+    const lrt_rules_t   *rules;
     const lrt_entry_t   *entry;
     const lrt_method_t  *method;
 
     hot = &t->hot[peer->slot];
     entry = &peer->entry;
 
-    if (!lrt_usable(entry, hot,
-                    snap->lone[entry->params.backup ? LRT_BACKUP
-                                                    : LRT_PRIMARY], now))
-    {
+    rules = &snap->rules[entry->params.backup ? LRT_BACKUP : LRT_PRIMARY];
+
+    if (!lrt_usable(entry, hot, rules, now)) {
         return 0;
     }
 
     method = lrt_method(snap->policy.method);
 
     if (method->share == NULL) {
-        return entry->params.weight;
+        return lrt_ramp_weight(&entry->params, hot, rules->slow_start, now);
     }
 
-    lrt_rank_score(t, &score, &snap->policy, &entry->params, hot, now);
+    lrt_rank_score_slot(t, &score, &snap->policy, &entry->params, peer->slot,
+                        now);
 
     return method->share(&score);
 }
@@ -510,6 +528,7 @@ lrt_validate_ranks(const lrt_table_t *t, uint64_t generation, uint64_t now)
 {
     uint32_t             slot;
     uint64_t             key, low, want;
+    lrt_rules_t          rules;
     lrt_score_t          score;
     lrt_tier_e           tier;
     const lrt_side_t    *side;
@@ -525,6 +544,7 @@ lrt_validate_ranks(const lrt_table_t *t, uint64_t generation, uint64_t now)
 
     for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
 
+        lrt_rules(t, generation, tier, &rules);
         low = LRT_KEY_NEVER;
 
         for (slot = 0; slot < t->capacity; slot++) {
@@ -534,15 +554,16 @@ lrt_validate_ranks(const lrt_table_t *t, uint64_t generation, uint64_t now)
             want = LRT_KEY_NEVER;
 
             if (entry->params.backup == (tier == LRT_BACKUP)
-                && lrt_usable(entry, &t->hot[slot],
-                              side->tier[tier].lone != 0, now))
+                && lrt_usable(entry, &t->hot[slot], &rules, now))
             {
-                lrt_rank_score(t, &score, &side->policy, &entry->params,
-                               &t->hot[slot], now);
+                lrt_rank_score_slot(t, &score, &side->policy, &entry->params,
+                                    slot, now);
                 want = method->key(&score);
             }
 
-            if (key != want) {
+            /* that of a ramp falls with time, and is kept up by audits */
+
+            if (key != want && !(lrt_ramping(&t->hot[slot]) && key > want)) {
                 return "rank of a server";
             }
 

@@ -29,7 +29,8 @@ typedef struct {
     uint32_t             copied;         /* those that "peer" had room for */
     uint32_t             zombies;        /* removed, but still held */
     uint32_t             room;           /* slots for new servers */
-    uint32_t             lone[LRT_TIERS];
+    lrt_rules_t          rules[LRT_TIERS];
+    uint32_t             well[LRT_TIERS];    /* see lrt_census.h */
     uint64_t             shares[LRT_TIERS];  /* sum of lrt_peer_share() */
 } lrt_snapshot_t;
 
@@ -64,6 +65,11 @@ lrt_rc_t lrt_peer_copy(const lrt_table_t *t, const lrt_peer_t *peer,
     lrt_hot_t *hot, lrt_detail_t *detail);
 
 lrt_state_e lrt_peer_state(const lrt_snapshot_t *snap, const lrt_peer_t *peer,
+    const lrt_hot_t *hot, uint64_t now);
+
+/* the part of its load that a server in its slow start gets; 1000: all */
+
+uint32_t lrt_peer_ramp(const lrt_snapshot_t *snap, const lrt_peer_t *peer,
     const lrt_hot_t *hot, uint64_t now);
 
 /* as many requests as it may have */
