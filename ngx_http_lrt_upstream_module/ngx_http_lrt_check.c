@@ -193,7 +193,11 @@ ngx_http_lrt_check_handler(ngx_event_t *ev)
             continue;
         }
 
-        ngx_http_lrt_checker_sync(lscf[i]->checker, now);
+        /* who slept too long begins anew with the next tick */
+
+        if (lscf[i]->checker) {
+            ngx_http_lrt_checker_sync(lscf[i]->checker, now);
+        }
 
         if (lscf[i]->checker) {
             delay = ngx_http_lrt_checker_run(lscf[i]->checker, now);
