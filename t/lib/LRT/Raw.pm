@@ -359,6 +359,19 @@ sub requests ($self) {
 }
 
 
+# Those of checks, and all others.
+
+sub probes ($self) {
+    my @probes = grep { $_->{text} =~ /nginx-lrt-check/ } $self->requests;
+    return @probes;
+}
+
+sub others ($self) {
+    my @others = grep { $_->{text} !~ /nginx-lrt-check/ } $self->requests;
+    return @others;
+}
+
+
 # How many connections there were at a time, at most.  One that follows upon
 # the end of another may be seen before that.
 
