@@ -200,6 +200,8 @@ ngx_http_lrt_check_handler(ngx_event_t *ev)
             continue;
         }
 
+        /* who slept too long begins anew with the next tick */
+
         if (lscf[i]->checker) {
             delay = ngx_http_lrt_checker_run(lscf[i]->checker, now);
             next = ngx_min(next, delay);
