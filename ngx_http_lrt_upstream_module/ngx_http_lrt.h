@@ -158,6 +158,12 @@ ngx_int_t ngx_http_lrt_add_zones(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
     ngx_shm_zone_t *declared);
 ngx_slab_pool_t *ngx_http_lrt_zone_find(ngx_cycle_t *cycle, ngx_str_t *name,
     size_t *size);
+
+/* bytes of a zone of that size behind what its pool points to */
+
+#define ngx_http_lrt_zone_rest(shpool, size)                                  \
+    ((size) - ((u_char *) (shpool)->data - (u_char *) (shpool)))
+
 ngx_uint_t ngx_http_lrt_trylock(ngx_http_lrt_srv_conf_t *lscf);
 size_t ngx_http_lrt_zone_need(ngx_http_lrt_srv_conf_t *lscf, uint32_t n);
 void ngx_http_lrt_unlock(ngx_http_lrt_srv_conf_t *lscf);

@@ -253,7 +253,9 @@ ngx_http_lrt_reload_move(ngx_cycle_t *cycle, ngx_http_lrt_srv_conf_t *lscf)
 
     if (old == NULL
         || old == shpool
-        || lrt_table_attach(&before, old->data, size) != LRT_OK)
+        || lrt_table_attach(&before, old->data,
+                            ngx_http_lrt_zone_rest(old, size))
+           != LRT_OK)
     {
         return;
     }

@@ -128,7 +128,7 @@ ngx_http_lrt_add_registry_zone(ngx_conf_t *cf, ngx_http_lrt_main_conf_t *lmcf)
 
     reg = shpool ? shpool->data : NULL;
 
-    if (reg && lrt_registry_valid(reg, size)) {
+    if (reg && lrt_registry_valid(reg, ngx_http_lrt_zone_rest(shpool, size))) {
         lmcf->rows = reg->rows;
 
     } else {
@@ -246,7 +246,11 @@ ngx_http_lrt_init_table_zone(ngx_shm_zone_t *shm_zone, void *data)
     old = ngx_http_lrt_zone_find((ngx_cycle_t *) ngx_cycle,
                                  &shm_zone->shm.name, &size);
 
-    if (old && lrt_table_attach(&before, old->data, size) == LRT_OK) {
+    if (old
+        && lrt_table_attach(&before, old->data,
+                            ngx_http_lrt_zone_rest(old, size))
+           == LRT_OK)
+    {
         lscf->conf.keeps = ngx_http_lrt_state_decides(lscf, before.head);
         need = lrt_merge_need(&before, &lscf->conf);
     }
@@ -386,7 +390,7 @@ ngx_http_lrt_zone_find(ngx_cycle_t *cycle, ngx_str_t *name, size_t *size)
         shpool = (ngx_slab_pool_t *) zone[i].shm.addr;
 
         if ((u_char *) shpool->data < zone[i].shm.addr
-            || (u_char *) shpool->data + sizeof(lrt_head_t)
+            || (u_char *) shpool->data + sizeof(lrt_registry_t)
                > zone[i].shm.addr + zone[i].shm.size)
         {
             return NULL;
@@ -417,7 +421,10 @@ ngx_http_lrt_zone_live(ngx_cycle_t *cycle, ngx_http_lrt_srv_conf_t *lscf)
 
     shpool = ngx_http_lrt_zone_find(cycle, &name, &size);
 
-    return shpool && lrt_table_attach(&t, shpool->data, size) == LRT_OK;
+    return shpool
+           && lrt_table_attach(&t, shpool->data,
+                               ngx_http_lrt_zone_rest(shpool, size))
+              == LRT_OK;
 }
 
 

@@ -1,4 +1,4 @@
-/* sources: lrt_health.c lrt_settings.c lrt_change.c lrt_gone.c lrt_table.c lrt_rank.c lrt_method.c lrt_round_robin.c lrt_least_conn.c lrt_least_time.c lrt_iphash.c lrt_fixed.c lrt_estimate.c lrt_params.c lrt_passive.c lrt_schedule.c lrt_ledger.c lrt_registry.c lrt_inspect.c lrt_stats.c lrt_hist.c */
+/* sources: lrt_*.c */
 
 /*
  * Copyright (C) the ngx_http_lrt_upstream_module authors
