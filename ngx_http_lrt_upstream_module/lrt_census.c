@@ -89,7 +89,11 @@ lrt_census_news(lrt_table_t *t, unsigned *before, unsigned *after)
     *before = (unsigned) told;
     *after = (unsigned) is;
 
-    return is != told && lrt_cas(&t->head->told, told, is);
+    /* an old table has no say */
+
+    return is != told
+           && !lrt_load(&t->head->superseded)
+           && lrt_cas(&t->head->told, told, is);
 }
 
 

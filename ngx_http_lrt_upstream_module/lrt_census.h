@@ -24,7 +24,7 @@
 #define LRT_CENSUS_FLAGS     0xff
 
 #define lrt_census_panic(word, tier)    ((uint32_t) ((word) >> (tier)) & 1)
-#define lrt_census_carried(word, tier)  ((uint32_t) ((word) >> 4 >> (tier)) & 1)
+#define lrt_census_carried(word, tier)  ((uint32_t) ((word) >> (tier) >> 4) & 1)
 #define lrt_census_well(word, tier)                                           \
     ((uint32_t) ((word) >> (8 + 24 * (tier))) & 0xffffff)
 

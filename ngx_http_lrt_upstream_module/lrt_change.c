@@ -30,7 +30,7 @@ typedef struct {
 
 static void lrt_draft_leaving(lrt_table_t *t, const lrt_change_t *c);
 static void lrt_draft_health(lrt_draft_t *d, const lrt_change_t *c,
-    unsigned from_conf, uint64_t now);
+    unsigned reload, uint64_t now);
 static void lrt_draft_begin(lrt_draft_t *d, lrt_table_t *t,
     uint64_t generation);
 static lrt_rc_t lrt_draft_apply(lrt_draft_t *d, lrt_change_t *c);
@@ -97,7 +97,7 @@ lrt_change_commit(lrt_table_t *t, lrt_change_set_t *set, uint64_t now)
 
     for (i = 0; i < set->n; i++) {
         lrt_draft_leaving(t, &set->change[i]);
-        lrt_draft_health(&d, &set->change[i], set->from_conf, now);
+        lrt_draft_health(&d, &set->change[i], set->reload, now);
     }
 
     /* a removal must be remembered before it can be seen */
@@ -346,15 +346,15 @@ lrt_draft_leaving(lrt_table_t *t, const lrt_change_t *c)
  */
 
 static void
-lrt_draft_health(lrt_draft_t *d, const lrt_change_t *c, unsigned from_conf,
+lrt_draft_health(lrt_draft_t *d, const lrt_change_t *c, unsigned reload,
     uint64_t now)
 {
     if (c->type == LRT_ADD) {
         lrt_store(&d->table->hot[c->slot].health,
-                  lrt_health_fresh(&d->side->settings, !from_conf, now));
+                  lrt_health_fresh(&d->side->settings, !reload, now));
 
     } else if (c->type == LRT_MODIFY
-               && !from_conf
+               && !reload
                && lrt_params_active(&d->entry[c->slot].params)
                && !lrt_params_active(&d->live[c->slot].params))
     {

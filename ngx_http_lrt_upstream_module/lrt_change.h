@@ -61,6 +61,7 @@ typedef struct {
      */
 
     unsigned             from_conf:1;
+    unsigned             reload:1;       /* or start: no slow start */
     unsigned             dry:1;          /* only find out what would come */
 
     uint64_t             generation;     /* set: the one now in force */

@@ -128,6 +128,7 @@ lrt_merge(lrt_table_t *t, const lrt_conf_t *conf, lrt_change_t *changes,
 
         set.change = changes;
         set.from_conf = 1;
+        set.reload = 1;
 
         if (memcmp(&t->head->conf_policy, &conf->policy,
                    sizeof(lrt_policy_t))

@@ -267,6 +267,10 @@ test_news(void)
     is_u64(before, 1, "there was one");
     is_u64(after, 0, "there is none");
 
+    fail_check(&fx, 0);
+    fx.table.head->superseded = 1;
+    ok(!lrt_census_news(&fx.table, &before, &after), "of an old table: none");
+
     fx_close(&fx);
 }
 

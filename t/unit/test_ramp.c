@@ -413,6 +413,7 @@ test_at_start(void)
     set.change = c;
     set.n = 2;
     set.from_conf = 1;
+    set.reload = 1;
 
     is_u64(lrt_change_commit(&fx.table, &set, fx.now), LRT_OK, "a start");
     ok(!ramps(&fx, 0) && !ramps(&fx, 1), "no slow start");
@@ -426,6 +427,15 @@ test_at_start(void)
     is_u64(lrt_change_commit(&fx.table, &set, fx.now), LRT_OK, "a reload");
     ok(!fx_entry(&fx, 1)->params.down && !ramps(&fx, 1),
        "none if the configuration says up");
+
+    /* changes of a group with a state file are those of its configuration */
+
+    c[0].server.params.down = 1;
+    (void) lrt_change_commit(&fx.table, &set, fx.now);
+    c[0].server.params.down = 0;
+    set.reload = 0;
+    (void) lrt_change_commit(&fx.table, &set, fx.now);
+    ok(ramps(&fx, 1), "an edit of a state file is one of an operator");
 
     params = fx_params(1);
     (void) fx_add(&fx, 2, &params);
