@@ -8,6 +8,13 @@
 #include "lrt_census.h"
 
 
+/* a function of its own, so that the short way saves no registers */
+
+static unsigned lrt_rules_closely(const lrt_params_t *params,
+    const lrt_hot_t *hot, const lrt_rules_t *rules, uint64_t now)
+    __attribute__((noinline));
+
+
 void
 lrt_rules(const lrt_table_t *t, uint64_t generation, lrt_tier_e tier,
     lrt_rules_t *rules)
@@ -29,7 +36,11 @@ unsigned
 lrt_usable(const lrt_entry_t *entry, const lrt_hot_t *hot,
     const lrt_rules_t *rules, uint64_t now)
 {
-    return !entry->params.drain && lrt_usable_bound(entry, hot, rules, now);
+    if (entry->params.drain) {
+        return 0;
+    }
+
+    return lrt_usable_bound(entry, hot, rules, now);
 }
 
 
@@ -48,8 +59,26 @@ lrt_usable_bound(const lrt_entry_t *entry, const lrt_hot_t *hot,
         return 0;
     }
 
-    if (!lrt_well(params, hot, rules->lone)
-        && !rules->panic
+    /* most servers, most of the time */
+
+    if (params->max_conns == 0
+        && (rules->panic || lrt_well(params, hot, rules->lone)))
+    {
+        return 1;
+    }
+
+    return lrt_rules_closely(params, hot, rules, now);
+}
+
+
+/* one that max_fails alone has shut out is usable when it is due for a trial */
+
+static unsigned
+lrt_rules_closely(const lrt_params_t *params, const lrt_hot_t *hot,
+    const lrt_rules_t *rules, uint64_t now)
+{
+    if (!rules->panic
+        && !lrt_well(params, hot, rules->lone)
         && ((lrt_load(&hot->health) & LRT_HEALTH_OUT)
             || lrt_passive_blocked(params, hot, now)))
     {
