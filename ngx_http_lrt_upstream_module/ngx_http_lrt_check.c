@@ -54,7 +54,7 @@ struct ngx_http_lrt_checker_s {
 
     uint64_t                     generation;
     uint64_t                     asked;
-    uint64_t                     requests[LRT_CHECKS];
+    uint64_t                     rounds[LRT_CHECKS];
     uint64_t                     seed;
 
     ngx_uint_t                   n;
@@ -327,6 +327,10 @@ ngx_http_lrt_checker_start(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
     checker->seed = ngx_http_lrt_now() ^ (uint64_t) ngx_pid << 32;
     checker->asked = lrt_load(&t->head->check_asked);
     checker->position = now / NGX_HTTP_LRT_BUCKET;
+
+    /* none that could be compared */
+
+    ngx_memset(checker->rounds, 0xff, sizeof(checker->rounds));
 
     /* what core says of failed connections is said here, and once */
 
@@ -667,17 +671,21 @@ ngx_http_lrt_checker_count(ngx_http_lrt_checker_t *checker, uint64_t now)
     for (i = 0; i < checker->n; i++) {
         n = checker->question[i].check.requests;
 
-        /* counters go with their server, or are reset */
-
-        if (n == 0 || requests < checker->requests[i]) {
-            checker->requests[i] = requests;
+        if (n == 0) {
             continue;
         }
 
-        if (requests - checker->requests[i] >= n) {
-            checker->requests[i] = requests;
+        /* whoever takes over goes on where the one before him was */
+
+        n = requests / n;
+
+        if (n > checker->rounds[i]) {
             ngx_http_lrt_checker_round(checker, i, now);
         }
+
+        /* counters go with their server, or are reset */
+
+        checker->rounds[i] = n;
     }
 }
 

@@ -219,6 +219,27 @@ subtest 'an old worker' => sub {
 };
 
 
+subtest 'extra rounds' => sub {
+    my $every = 'lrt_health_check interval=1h requests=20;';
+
+    conf("$servers $every")->reload;
+    ok($t->wait_for(sub { !$t->old_workers }), 'no old workers');
+    $_->clear for values %s;
+
+    # not before somebody counts
+
+    ok($t->wait_for(sub {
+        $t->many(30, '/');
+        $t->wait_for(sub { probes('a') && probes('b') }, 1.2);
+    }, 10), 'one more probe after some requests');
+
+    $_->clear for values %s;
+    conf("$servers $every lrt_panic 10%;")->reload;
+    sleep timeout(1.5);
+    is(probes('a') + probes('b'), 0, 'they do not count again');
+};
+
+
 subtest 'many reloads' => sub {
     my $mark = $t->log_mark;
 
