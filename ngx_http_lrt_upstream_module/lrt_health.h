@@ -140,6 +140,10 @@ void lrt_health_ask(lrt_table_t *t, uint32_t slot);
 
 unsigned lrt_health_asked(lrt_table_t *t, uint32_t slot);
 
+/* its counters start again; what is known of the server stays */
+
+void lrt_health_clear(lrt_health_t *health);
+
 /* a server comes back into use: its load rises slowly from now on */
 
 void lrt_health_ramp(lrt_hot_t *hot, uint64_t now);
