@@ -5,6 +5,7 @@
 
 
 #include "lrt_change.h"
+#include "lrt_census.h"
 #include "lrt_gone.h"
 #include "lrt_health.h"
 #include "lrt_ledger.h"
@@ -34,6 +35,7 @@ static void lrt_draft_begin(lrt_draft_t *d, lrt_table_t *t,
     uint64_t generation);
 static lrt_rc_t lrt_draft_apply(lrt_draft_t *d, lrt_change_t *c);
 static lrt_rc_t lrt_draft_add(lrt_draft_t *d, lrt_change_t *c);
+static void lrt_draft_clear(lrt_detail_t *detail);
 static uint64_t lrt_draft_ident(lrt_draft_t *d, uint64_t wanted);
 static uint32_t lrt_draft_free_slot(lrt_draft_t *d);
 static uint32_t lrt_draft_find(lrt_draft_t *d, lrt_change_t *c);
@@ -199,6 +201,28 @@ lrt_change_room(const lrt_table_t *t)
 }
 
 
+uint32_t
+lrt_change_clear(lrt_table_t *t, uint32_t *slot, uint32_t n)
+{
+    uint32_t            end, free;
+    const lrt_entry_t  *entry;
+
+    free = 0;
+    end = (n < t->capacity - *slot) ? *slot + n : t->capacity;
+    entry = lrt_table_entries(t, lrt_table_generation(t));
+
+    for ( /* void */ ; *slot < end; (*slot)++) {
+
+        if (entry[*slot].ident == 0 && lrt_ledger_idle(t, *slot)) {
+            lrt_draft_clear(&t->detail[*slot]);
+            free++;
+        }
+    }
+
+    return free;
+}
+
+
 lrt_rc_t
 lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
     const void *data)
@@ -269,6 +293,9 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
     dst->head->known = src->head->known;
     dst->head->known_sum = src->head->known_sum;
     dst->head->spread = src->head->spread;
+    dst->head->census = src->head->census;
+    dst->head->told = src->head->told;
+    dst->head->pace = src->head->pace;
 
     d.side->policy = side->policy;
     d.side->settings = side->settings;
@@ -313,8 +340,9 @@ lrt_draft_leaving(lrt_table_t *t, const lrt_change_t *c)
 
 
 /*
- * A new server takes no request before its mandatory checks have passed, so
- * that is there before the server can be seen.
+ * A new server takes no request before its mandatory checks have passed, and
+ * few at first, so that is there before the server can be seen.  It is the
+ * same for one that an operator brings back: nobody asks it meanwhile.
  */
 
 static void
@@ -324,6 +352,13 @@ lrt_draft_health(lrt_draft_t *d, const lrt_change_t *c, unsigned from_conf,
     if (c->type == LRT_ADD) {
         lrt_store(&d->table->hot[c->slot].health,
                   lrt_health_fresh(&d->side->settings, !from_conf, now));
+
+    } else if (c->type == LRT_MODIFY
+               && !from_conf
+               && lrt_params_active(&d->entry[c->slot].params)
+               && !lrt_params_active(&d->live[c->slot].params))
+    {
+        lrt_health_ramp(&d->table->hot[c->slot], now);
     }
 }
 
@@ -476,9 +511,10 @@ lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
     memset(&t->health[slot], 0, sizeof(lrt_health_t));
 
     detail = &t->detail[slot];
-    memset(detail, 0, sizeof(lrt_detail_t));
 
-    detail->born = d->generation;
+    lrt_draft_clear(detail);
+    lrt_store(&detail->born, d->generation);
+    lrt_fence();
 
     lrt_table_set_data(detail, &c->server);
 
@@ -503,6 +539,23 @@ lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
     c->ident = entry->ident;
 
     return LRT_OK;
+}
+
+
+/* "born" is the last to go and the first to come: writers may die in between */
+
+static void
+lrt_draft_clear(lrt_detail_t *detail)
+{
+    if (detail->born == 0) {
+        return;
+    }
+
+    memset(&detail->born + 1, 0, sizeof(lrt_detail_t) - sizeof(detail->born));
+
+    lrt_point(LRT_POINT_SLOT_CLEARED);
+
+    lrt_store(&detail->born, 0);
 }
 
 
@@ -767,6 +820,13 @@ lrt_draft_tidy(lrt_draft_t *d, lrt_change_set_t *set, uint64_t now)
             (void) lrt_add(&t->head->cuts, 1);
         }
 
+        /* a drain that begins anew ends anew */
+
+        if (c->type == LRT_MODIFY && (c->fields & LRT_F_DRAIN)) {
+            (void) lrt_and(&t->hot[c->slot].health,
+                           ~(uint64_t) LRT_HEALTH_DRAINED);
+        }
+
         if (c->type == LRT_ADD) {
             gone = lrt_gone_find(t, d->entry[c->slot].hash);
 
@@ -790,5 +850,6 @@ lrt_draft_tidy(lrt_draft_t *d, lrt_change_set_t *set, uint64_t now)
 
     /* "lone", the method or any parameter may have changed */
 
+    (void) lrt_census(t, now);
     lrt_rank_refresh(t, now);
 }

@@ -93,6 +93,14 @@ unsigned lrt_change_leaves(lrt_table_t *t, uint32_t *slot, uint64_t now,
 uint32_t lrt_change_room(const lrt_table_t *t);
 
 /*
+ * Clears what former servers have left in free slots, from *slot on and in no
+ * more than n, so that a commit that gives them to others need not.  Returns
+ * how many of them are free.  The writers' lock is held.
+ */
+
+uint32_t lrt_change_clear(lrt_table_t *t, uint32_t *slot, uint32_t n);
+
+/*
  * All servers with what is known of them, but for those that "leaves" says
  * stay behind, into a freshly formatted table; nobody may use that yet.
  * LRT_FULL if it is too small.  Requests in flight stay with the old table,

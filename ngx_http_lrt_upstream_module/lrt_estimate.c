@@ -61,7 +61,7 @@ lrt_estimate_add(uint64_t word, uint64_t us, uint64_t now)
     }
 
     count = lrt_word_count(word);
-    gain = lrt_estimate_gain(count, (uint32_t) now - (uint32_t) word);
+    gain = lrt_estimate_gain(count, lrt_estimate_age(word, now));
 
     step = ((int64_t) log - (int64_t) lrt_estimate_log(word)) * (int64_t) gain;
     log = (uint32_t) ((int64_t) lrt_estimate_log(word) + step / LRT_GAIN_ONE);
@@ -91,6 +91,19 @@ uint32_t
 lrt_estimate_stamp(uint64_t word)
 {
     return (uint32_t) word;
+}
+
+
+uint32_t
+lrt_estimate_age(uint64_t word, uint64_t now)
+{
+    uint32_t  age;
+
+    age = (uint32_t) now - lrt_estimate_stamp(word);
+
+    /* another worker, whose clock was read later, may have been faster */
+
+    return (age > UINT32_MAX - LRT_LATE) ? 0 : age;
 }
 
 
@@ -218,10 +231,6 @@ lrt_estimate_gain(uint32_t count, uint32_t idle)
     if (gain < LRT_GAIN_MIN) {
         gain = LRT_GAIN_MIN;
     }
-
-    /* another worker, whose clock was read later, may have been faster */
-
-    idle = (idle > UINT32_MAX - LRT_LATE) ? 0 : idle;
 
     faded = idle * (LRT_LOG2_E / LRT_MEMORY);
 

@@ -31,6 +31,7 @@
 uint64_t lrt_estimate_add(uint64_t word, uint64_t us, uint64_t now);
 uint32_t lrt_estimate_log(uint64_t word);
 uint32_t lrt_estimate_stamp(uint64_t word);      /* ms, 32 bits of it */
+uint32_t lrt_estimate_age(uint64_t word, uint64_t now);
 
 /* how far a sample lies from what the word says; 0 if that is nothing */
 

@@ -5,6 +5,10 @@
 
 
 #include "lrt_health.h"
+#include "lrt_census.h"
+#include "lrt_estimate.h"
+#include "lrt_ledger.h"
+#include "lrt_pace.h"
 #include "lrt_passive.h"
 #include "lrt_rank.h"
 
@@ -18,6 +22,8 @@ static uint64_t lrt_health_bits(const lrt_settings_t *settings,
     const lrt_health_t *health);
 static void lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now,
     lrt_turn_t *turn);
+static void lrt_health_pace(lrt_table_t *t, const lrt_probe_t *probe,
+    const lrt_result_t *result, uint64_t now);
 static void lrt_health_readmit(lrt_table_t *t, uint32_t slot,
     const lrt_params_t *params, uint64_t now, lrt_turn_t *turn);
 
@@ -167,6 +173,7 @@ lrt_health_result(lrt_table_t *t, const lrt_probe_t *probe,
     lrt_health_apply(t, probe->slot, now, turn);
 
     if (result->how == LRT_PROBE_PASSED) {
+        lrt_health_pace(t, probe, result, now);
         lrt_health_readmit(t, probe->slot, &entry.params, now, turn);
     }
 
@@ -210,6 +217,10 @@ lrt_health_reset(lrt_table_t *t, const lrt_settings_t *before,
         for (slot = 0; slot < t->capacity; slot++) {
             word = &t->health[slot].verdict[i];
 
+            if (i == LRT_PACE_CHECK) {
+                lrt_store(&t->health[slot].pace, 0);
+            }
+
             /* who was well is held to be so until the new check fails */
 
             if (i < after->nchecks
@@ -242,6 +253,45 @@ lrt_health_asked(lrt_table_t *t, uint32_t slot)
 }
 
 
+uint32_t
+lrt_health_drained(lrt_table_t *t, uint32_t *slot)
+{
+    uint32_t            n, top;
+    uint64_t            generation, *health;
+    const lrt_side_t   *side;
+    const lrt_entry_t  *entry;
+
+    generation = lrt_table_generation(t);
+    side = lrt_table_side(t, generation);
+    entry = lrt_table_entries(t, generation);
+
+    if (side->tier[LRT_PRIMARY].n == side->tier[LRT_PRIMARY].active
+        && side->tier[LRT_BACKUP].n == side->tier[LRT_BACKUP].active)
+    {
+        return LRT_NONE;
+    }
+
+    top = lrt_load(&side->top);
+
+    while (*slot < top && *slot < t->capacity) {
+
+        n = (*slot)++;
+        health = &t->hot[n].health;
+
+        if (entry[n].ident
+            && entry[n].params.drain
+            && !(lrt_load(health) & LRT_HEALTH_DRAINED)
+            && lrt_ledger_idle(t, n)
+            && !(lrt_or(health, LRT_HEALTH_DRAINED) & LRT_HEALTH_DRAINED))
+        {
+            return n;
+        }
+    }
+
+    return LRT_NONE;
+}
+
+
 void
 lrt_health_clear(lrt_health_t *health)
 {
@@ -261,6 +311,10 @@ lrt_health_ramp(lrt_hot_t *hot, uint64_t now)
     old = lrt_load(&hot->health);
 
     do {
+        if (old & LRT_HEALTH_OUT) {
+            return;
+        }
+
         new = (old & (((uint64_t) 1 << LRT_HEALTH_SHIFT) - 1))
               | LRT_HEALTH_RAMP
               | now << LRT_HEALTH_SHIFT;
@@ -295,13 +349,15 @@ lrt_health_bits(const lrt_settings_t *settings, const lrt_health_t *health)
 
 /*
  * Who has failed and comes back does so slowly, and who was added at run time.
- * One who was only waited for at the start takes his part at once.
+ * One who was only waited for at the start takes his part at once, and one who
+ * was in use all the while, by order, keeps it.
  */
 
 static void
 lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now, lrt_turn_t *turn)
 {
-    uint64_t               bits, old, new;
+    uint64_t               generation, bits, old, new;
+    unsigned               forced;
     lrt_hot_t             *hot;
     lrt_health_t          *health;
     const lrt_settings_t  *settings;
@@ -311,7 +367,10 @@ lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now, lrt_turn_t *turn)
     old = lrt_load(&hot->health);
 
     do {
-        settings = &lrt_table_side(t, lrt_table_generation(t))->settings;
+        generation = lrt_table_generation(t);
+        settings = &lrt_table_side(t, generation)->settings;
+        forced = (lrt_table_entries(t, generation)[slot].params.forced
+                  == LRT_FORCED_UP);
         bits = lrt_health_bits(settings, health);
 
         turn->state = lrt_health_use(bits);
@@ -328,7 +387,7 @@ lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now, lrt_turn_t *turn)
             new = (new & (((uint64_t) 1 << LRT_HEALTH_SHIFT) - 1))
                   | now << LRT_HEALTH_SHIFT;
 
-            if (turn->before == LRT_USE_FAILING) {
+            if (turn->before == LRT_USE_FAILING && !forced) {
                 new |= LRT_HEALTH_RAMP;
             }
         }
@@ -347,6 +406,8 @@ lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now, lrt_turn_t *turn)
         if (turn->state == LRT_USE_FAILING) {
             (void) lrt_add(&health->unhealthy, 1);
         }
+
+        lrt_census_turned(t, now);
     }
 
     lrt_rank_touch(t, slot, now);
@@ -369,7 +430,29 @@ lrt_health_readmit(lrt_table_t *t, uint32_t slot, const lrt_params_t *params,
 
     lrt_store(&hot->fails, 0);
     lrt_health_ramp(hot, now);
+    lrt_census_turned(t, now);
     lrt_rank_touch(t, slot, now);
 
     turn->readmitted = 1;
+}
+
+
+static void
+lrt_health_pace(lrt_table_t *t, const lrt_probe_t *probe,
+    const lrt_result_t *result, uint64_t now)
+{
+    uint64_t   estimate, *word;
+    unsigned   fresh;
+
+    if (probe->check != LRT_PACE_CHECK) {
+        return;
+    }
+
+    word = &t->health[probe->slot].pace;
+    estimate = lrt_load(&t->hot[probe->slot].estimate);
+
+    fresh = (estimate && lrt_estimate_age(estimate, now) <= LRT_PACE_STALE);
+
+    lrt_store(word, lrt_pace_add(lrt_load(word), result->time, fresh));
+    lrt_rank_touch(t, probe->slot, now);
 }

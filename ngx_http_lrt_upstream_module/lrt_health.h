@@ -27,6 +27,7 @@
 #define LRT_HEALTH_OUT          0x00ff
 #define LRT_HEALTH_RAMP         0x0100       /* slow start since then */
 #define LRT_HEALTH_ASKED        0x0200       /* somebody wants a probe now */
+#define LRT_HEALTH_DRAINED      0x0400       /* it was said that it is idle */
 #define LRT_HEALTH_SHIFT        16
 
 #define lrt_health_since(word)  ((word) >> LRT_HEALTH_SHIFT)
@@ -144,7 +145,17 @@ unsigned lrt_health_asked(lrt_table_t *t, uint32_t slot);
 
 void lrt_health_clear(lrt_health_t *health);
 
-/* a server comes back into use: its load rises slowly from now on */
+/*
+ * The next server that drains, from *slot on, and was found idle for the first
+ * time since: LRT_NONE if there is none.  Each is told to one caller only.
+ */
+
+uint32_t lrt_health_drained(lrt_table_t *t, uint32_t *slot);
+
+/*
+ * A server comes back into use: its load rises slowly from now on.  With one
+ * that checks keep out this begins when they pass.
+ */
 
 void lrt_health_ramp(lrt_hot_t *hot, uint64_t now);
 

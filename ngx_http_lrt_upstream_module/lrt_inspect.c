@@ -5,6 +5,7 @@
 
 
 #include "lrt_inspect.h"
+#include "lrt_census.h"
 #include "lrt_health.h"
 #include "lrt_passive.h"
 #include "lrt_rank.h"
@@ -22,6 +23,7 @@ static const char *lrt_validate_tier(const lrt_table_t *t, uint64_t generation,
     lrt_tier_e tier);
 static const char *lrt_validate_schedule(const lrt_table_t *t,
     uint64_t generation, lrt_tier_e tier);
+static const char *lrt_validate_clear(const lrt_table_t *t);
 static const char *lrt_validate_counts(const lrt_table_t *t,
     const lrt_registry_t *reg);
 static const char *lrt_validate_ranks(const lrt_table_t *t,
@@ -73,7 +75,9 @@ lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap, lrt_peer_t *peer,
         snap->copied = i;
 
         for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
-            snap->lone[tier] = lrt_load(&side->tier[tier].lone);
+            lrt_rules(t, generation, tier, &snap->rules[tier]);
+            snap->well[tier] = lrt_census_well(
+                                  lrt_load(&t->head->census.value), tier);
         }
 
         for (slot = 0; slot < t->capacity; slot++) {
@@ -140,7 +144,7 @@ lrt_peer_state(const lrt_snapshot_t *snap, const lrt_peer_t *peer,
         break;
     }
 
-    if (!snap->lone[params->backup ? LRT_BACKUP : LRT_PRIMARY]
+    if (!snap->rules[params->backup ? LRT_BACKUP : LRT_PRIMARY].lone
         && lrt_passive_blocked(params, hot, now))
     {
         return LRT_STATE_UNAVAIL;
@@ -174,6 +178,20 @@ lrt_peer_downtime(lrt_state_e state, const lrt_hot_t *hot,
     since = lrt_peer_out_since(state, hot);
 
     return health->downtime + ((since && since < now) ? now - since : 0);
+}
+
+
+uint32_t
+lrt_peer_ramp(const lrt_snapshot_t *snap, const lrt_peer_t *peer,
+    const lrt_hot_t *hot, uint64_t now)
+{
+    const lrt_rules_t  *rules;
+
+    rules = &snap->rules[peer->entry.params.backup ? LRT_BACKUP : LRT_PRIMARY];
+
+    return rules->lone ? LRT_RAMP_FULL
+                       : lrt_ramp_permille(&peer->entry.params, hot,
+                                           rules->slow_start, now);
 }
 
 
@@ -211,26 +229,27 @@ lrt_peer_share(const lrt_table_t *t, const lrt_snapshot_t *snap,
 {
     lrt_score_t          score;
     const lrt_hot_t     *hot;
+    const lrt_rules_t   *rules;
     const lrt_entry_t   *entry;
     const lrt_method_t  *method;
 
     hot = &t->hot[peer->slot];
     entry = &peer->entry;
 
-    if (!lrt_usable(entry, hot,
-                    snap->lone[entry->params.backup ? LRT_BACKUP
-                                                    : LRT_PRIMARY], now))
-    {
+    rules = &snap->rules[entry->params.backup ? LRT_BACKUP : LRT_PRIMARY];
+
+    if (!lrt_usable(entry, hot, rules, now)) {
         return 0;
     }
 
     method = lrt_method(snap->policy.method);
 
     if (method->share == NULL) {
-        return entry->params.weight;
+        return lrt_ramp_weight(&entry->params, hot, rules->slow_start, now);
     }
 
-    lrt_rank_score(t, &score, &snap->policy, &entry->params, hot, now);
+    lrt_rank_score_slot(t, &score, &snap->policy, &entry->params, peer->slot,
+                        now);
 
     return method->share(&score);
 }
@@ -317,6 +336,10 @@ lrt_table_validate(const lrt_table_t *t, const lrt_registry_t *reg,
         if (why == NULL) {
             why = lrt_validate_schedule(t, generation, tier);
         }
+    }
+
+    if (why == NULL && quiet) {
+        why = lrt_validate_clear(t);
     }
 
     if (why == NULL && quiet) {
@@ -489,6 +512,30 @@ lrt_validate_schedule(const lrt_table_t *t, uint64_t generation,
 
 
 static const char *
+lrt_validate_clear(const lrt_table_t *t)
+{
+    size_t               i;
+    uint32_t             slot;
+    const char          *p;
+    const lrt_detail_t  *d;
+
+    for (slot = 0; slot < t->capacity; slot++) {
+
+        d = &t->detail[slot];
+        p = (const char *) d;
+
+        for (i = 0; d->born == 0 && i < sizeof(lrt_detail_t); i++) {
+            if (p[i]) {
+                return "something in a slot without a server before";
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+static const char *
 lrt_validate_counts(const lrt_table_t *t, const lrt_registry_t *reg)
 {
     uint32_t  row, slot;
@@ -527,6 +574,7 @@ lrt_validate_ranks(const lrt_table_t *t, uint64_t generation, uint64_t now)
 {
     uint32_t             slot;
     uint64_t             key, low, want;
+    lrt_rules_t          rules;
     lrt_score_t          score;
     lrt_tier_e           tier;
     const lrt_side_t    *side;
@@ -542,6 +590,7 @@ lrt_validate_ranks(const lrt_table_t *t, uint64_t generation, uint64_t now)
 
     for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
 
+        lrt_rules(t, generation, tier, &rules);
         low = LRT_KEY_NEVER;
 
         for (slot = 0; slot < t->capacity; slot++) {
@@ -551,15 +600,16 @@ lrt_validate_ranks(const lrt_table_t *t, uint64_t generation, uint64_t now)
             want = LRT_KEY_NEVER;
 
             if (entry->params.backup == (tier == LRT_BACKUP)
-                && lrt_usable(entry, &t->hot[slot],
-                              side->tier[tier].lone != 0, now))
+                && lrt_usable(entry, &t->hot[slot], &rules, now))
             {
-                lrt_rank_score(t, &score, &side->policy, &entry->params,
-                               &t->hot[slot], now);
+                lrt_rank_score_slot(t, &score, &side->policy, &entry->params,
+                                    slot, now);
                 want = method->key(&score);
             }
 
-            if (key != want) {
+            /* that of a ramp falls with time, and is kept up by audits */
+
+            if (key != want && !(lrt_ramping(&t->hot[slot]) && key > want)) {
                 return "rank of a server";
             }
 

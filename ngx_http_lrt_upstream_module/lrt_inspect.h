@@ -30,7 +30,8 @@ typedef struct {
     uint32_t             copied;         /* those that "peer" had room for */
     uint32_t             zombies;        /* removed, but still held */
     uint32_t             room;           /* slots for new servers */
-    uint32_t             lone[LRT_TIERS];
+    lrt_rules_t          rules[LRT_TIERS];
+    uint32_t             well[LRT_TIERS];    /* see lrt_census.h */
     uint64_t             shares[LRT_TIERS];  /* sum of lrt_peer_share() */
 } lrt_snapshot_t;
 
@@ -83,6 +84,11 @@ uint64_t lrt_peer_out_since(lrt_state_e state, const lrt_hot_t *hot);
 
 uint64_t lrt_peer_downtime(lrt_state_e state, const lrt_hot_t *hot,
     const lrt_health_t *health, uint64_t now);
+
+/* the part of its load that a server in its slow start gets; 1000: all */
+
+uint32_t lrt_peer_ramp(const lrt_snapshot_t *snap, const lrt_peer_t *peer,
+    const lrt_hot_t *hot, uint64_t now);
 
 /* as many requests as it may have */
 

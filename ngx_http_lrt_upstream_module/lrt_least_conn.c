@@ -38,7 +38,7 @@ static uint64_t
 lrt_least_conn_key(const lrt_score_t *score)
 {
     int32_t   inflight;
-    uint64_t  count;
+    uint64_t  count, key;
 
     inflight = lrt_load(&score->hot->inflight);
     count = (inflight > 0) ? (uint64_t) inflight : 0;
@@ -47,5 +47,7 @@ lrt_least_conn_key(const lrt_score_t *score)
         count = LRT_LEAST_CONN_MAX;
     }
 
-    return (count << LRT_LEAST_CONN_SHIFT) / score->params->weight;
+    key = (count << LRT_LEAST_CONN_SHIFT) / score->params->weight;
+
+    return lrt_ramping(score->hot) ? lrt_ramp_key(score, key) : key;
 }

@@ -9,6 +9,7 @@
 
 #include "lrt_estimate.h"
 #include "lrt_least_time.h"
+#include "lrt_pace.h"
 #include "lrt_rank.h"
 
 
@@ -38,6 +39,9 @@ static uint64_t lrt_least_time_due(const lrt_score_t *score);
 static uint32_t lrt_least_time_point(const lrt_view_t *view);
 static uint64_t lrt_least_time_share(const lrt_score_t *score);
 static uint64_t lrt_least_time_of(const lrt_view_t *view, uint32_t slot);
+static uint64_t lrt_least_time_ramped(const lrt_score_t *score,
+    uint64_t share);
+static uint32_t lrt_least_time_log(const lrt_score_t *score);
 static uint64_t lrt_least_time_trial(const lrt_score_t *score);
 
 
@@ -55,7 +59,7 @@ const lrt_method_t  lrt_least_time_method = {
 static uint64_t
 lrt_least_time_key(const lrt_score_t *score)
 {
-    uint64_t  time, queue;
+    uint64_t  key, time, queue;
 
     if (lrt_least_time_trial(score) <= score->now) {
         return 0;
@@ -64,7 +68,9 @@ lrt_least_time_key(const lrt_score_t *score)
     time = lrt_least_time_expected(score);
     queue = lrt_least_time_queue(score);
 
-    return (time << LRT_LEAST_TIME_SHIFT) * queue / score->params->weight + 1;
+    key = (time << LRT_LEAST_TIME_SHIFT) * queue / score->params->weight + 1;
+
+    return lrt_ramping(score->hot) ? lrt_ramp_key(score, key) : key;
 }
 
 
@@ -93,9 +99,8 @@ lrt_least_time_of(const lrt_view_t *view, uint32_t slot)
 {
     lrt_score_t  score;
 
-    lrt_rank_score(view->table, &score, view->policy,
-                   &view->entry[slot].params, &view->table->hot[slot],
-                   view->now);
+    lrt_rank_score_slot(view->table, &score, view->policy,
+                        &view->entry[slot].params, slot, view->now);
 
     return lrt_least_time_share(&score);
 }
@@ -109,7 +114,20 @@ lrt_least_time_share(const lrt_score_t *score)
     share = ((uint64_t) score->params->weight << LRT_SHARE_SHIFT)
             / lrt_least_time_expected(score);
 
-    return (share < LRT_SHARE_MAX) ? share : LRT_SHARE_MAX;
+    share = (share < LRT_SHARE_MAX) ? share : LRT_SHARE_MAX;
+
+    return lrt_ramping(score->hot) ? lrt_least_time_ramped(score, share)
+                                   : share;
+}
+
+
+static uint64_t
+lrt_least_time_ramped(const lrt_score_t *score, uint64_t share)
+{
+    share *= lrt_ramp_permille(score->params, score->hot, score->slow_start,
+                               score->now);
+
+    return (share + LRT_RAMP_FULL - 1) / LRT_RAMP_FULL;
 }
 
 
@@ -118,9 +136,7 @@ lrt_least_time_expected(const lrt_score_t *score)
 {
     uint64_t  time, lag;
 
-    time = lrt_estimate_time(lrt_estimate_judge(
-                                   lrt_load(&score->hot->estimate),
-                                   score->typical, score->spread));
+    time = lrt_estimate_time(lrt_least_time_log(score));
 
     /* unknown servers are equal */
 
@@ -137,6 +153,35 @@ lrt_least_time_expected(const lrt_score_t *score)
     }
 
     return (time < LRT_LEAST_TIME_MAX) ? time : LRT_LEAST_TIME_MAX;
+}
+
+
+/*
+ * Requests have the last word as long as they are fresh.  Then probes say how
+ * the server has changed since, or how it differs from others; and all that
+ * is known if no response is ever seen here, as with redirects.
+ */
+
+static uint32_t
+lrt_least_time_log(const lrt_score_t *score)
+{
+    uint32_t  log, probed;
+    uint64_t  word, pace;
+
+    word = lrt_load(&score->hot->estimate);
+    log = lrt_estimate_judge(word, score->typical, score->spread);
+
+    if (score->probes == NULL
+        || (word && lrt_estimate_age(word, score->now) <= LRT_PACE_STALE))
+    {
+        return log;
+    }
+
+    pace = lrt_load(&score->probes->health[score->slot].pace);
+    probed = (uint32_t) lrt_load(&score->probes->head->pace.value);
+
+    return lrt_pace_scale(log ? log : probed, lrt_pace_now(pace),
+                          word ? lrt_pace_then(pace) : probed);
 }
 
 

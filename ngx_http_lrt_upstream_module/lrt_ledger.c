@@ -5,6 +5,7 @@
 
 
 #include "lrt_ledger.h"
+#include "lrt_census.h"
 #include "lrt_rank.h"
 
 
@@ -120,6 +121,7 @@ lrt_ledger_audit(lrt_table_t *t, const lrt_registry_t *reg, uint64_t now)
 
     lrt_ledger_settle_held(t);
 
+    (void) lrt_census(t, now);
     lrt_rank_refresh(t, now);
 }
 

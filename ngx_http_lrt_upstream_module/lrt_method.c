@@ -4,9 +4,7 @@
  */
 
 
-#include "lrt_health.h"
 #include "lrt_method.h"
-#include "lrt_passive.h"
 
 #include <string.h>
 
@@ -26,6 +24,8 @@ typedef struct {
 } lrt_walk_t;
 
 
+static unsigned lrt_view_ramped(const lrt_view_t *view, uint32_t slot,
+    uint32_t n, uint64_t turn);
 static uint64_t lrt_view_weight(const lrt_view_t *view, uint32_t slot);
 static uint32_t lrt_view_walk(const lrt_view_t *view, const lrt_walk_t *walk);
 static uint64_t lrt_view_turn(const lrt_view_t *view, lrt_cursor_e cursor);
@@ -62,38 +62,14 @@ lrt_method_find(const char *name, size_t len)
 }
 
 
-unsigned
-lrt_usable(const lrt_entry_t *entry, const lrt_hot_t *hot, unsigned lone,
-    uint64_t now)
+uint64_t
+lrt_ramp_key(const lrt_score_t *score, uint64_t key)
 {
-    return !entry->params.drain && lrt_usable_bound(entry, hot, lone, now);
-}
+    key /= lrt_ramp_permille(score->params, score->hot, score->slow_start,
+                             score->now);
 
-
-unsigned
-lrt_usable_bound(const lrt_entry_t *entry, const lrt_hot_t *hot,
-    unsigned lone, uint64_t now)
-{
-    const lrt_params_t  *params;
-
-    params = &entry->params;
-
-    if (entry->ident == 0
-        || params->down
-        || params->forced == LRT_FORCED_DOWN)
-    {
-        return 0;
-    }
-
-    if (params->max_conns
-        && lrt_load(&hot->inflight) >= (int32_t) params->max_conns)
-    {
-        return 0;
-    }
-
-    return params->forced == LRT_FORCED_UP
-           || (!(lrt_load(&hot->health) & LRT_HEALTH_OUT)
-               && (lone || !lrt_passive_blocked(params, hot, now)));
+    return (key < LRT_KEY_NEVER / LRT_RAMP_FULL) ? key * LRT_RAMP_FULL
+                                                 : LRT_KEY_NEVER - 1;
 }
 
 
@@ -103,7 +79,7 @@ lrt_view_open(const lrt_view_t *view, uint32_t slot)
     return slot < view->table->capacity
            && view->entry[slot].params.backup == (view->tier == LRT_BACKUP)
            && lrt_usable(&view->entry[slot], &view->table->hot[slot],
-                         view->lone, view->now)
+                         &view->rules, view->now)
            && !lrt_view_tried(view, slot);
 }
 
@@ -129,7 +105,8 @@ lrt_view_tried(const lrt_view_t *view, uint32_t slot)
 uint32_t
 lrt_view_draw(const lrt_view_t *view, lrt_accept_pt accept, uint64_t key)
 {
-    uint32_t      i, slot;
+    uint32_t      i, n, slot, spare;
+    uint64_t      turn;
     lrt_cursor_e  cursor;
 
     if (view->schedule.total == 0) {
@@ -137,17 +114,72 @@ lrt_view_draw(const lrt_view_t *view, lrt_accept_pt accept, uint64_t key)
     }
 
     cursor = view->ntried ? LRT_CURSOR_RETRY : LRT_CURSOR_FIRST;
+    spare = LRT_NONE;
 
     for (i = 0; i < LRT_DRAWS; i++) {
-        slot = view->order[lrt_schedule_at(&view->schedule,
-                                           lrt_view_turn(view, cursor))];
+        turn = lrt_view_turn(view, cursor);
+        n = lrt_schedule_at(&view->schedule, turn);
+        slot = view->order[n];
 
-        if (slot < view->table->capacity && accept(view, slot, key)) {
+        if (slot >= view->table->capacity || !accept(view, slot, key)) {
+            continue;
+        }
+
+        if (!lrt_ramping(&view->table->hot[slot])
+            || lrt_view_ramped(view, slot, n, turn))
+        {
             return slot;
         }
+
+        spare = slot;
     }
 
-    return LRT_NONE;
+    /* one that gives up its turns for others is better than none */
+
+    return spare;
+}
+
+
+/*
+ * A server in its slow start takes a part of its turns, which are numbered:
+ * so many in each round of the schedule.  And it takes none while it has more
+ * than that part of its share of all requests in flight, as it may still be
+ * slower than the others.
+ */
+
+static unsigned
+lrt_view_ramped(const lrt_view_t *view, uint32_t slot, uint32_t n,
+    uint64_t turn)
+{
+    int64_t                held;
+    uint32_t               ramp;
+    uint64_t               points, limit;
+    const lrt_hot_t       *hot;
+    const lrt_params_t    *params;
+    const lrt_schedule_t  *s;
+
+    s = &view->schedule;
+    hot = &view->table->hot[slot];
+    params = &view->entry[slot].params;
+    ramp = lrt_ramp_permille(params, hot, view->rules.slow_start, view->now);
+
+    points = s->reach[n] - (n ? s->reach[n - 1] : 0);
+    turn = turn / s->total * points + turn % s->total * points / s->total;
+
+    if (lrt_schedule_point(turn, LRT_RAMP_FULL) >= ramp) {
+        return 0;
+    }
+
+    if (ramp == LRT_RAMP_FULL || view->weight == 0) {
+        return 1;
+    }
+
+    held = (int64_t) lrt_load(&view->table->head->held.value);
+
+    limit = (held > 0) ? (uint64_t) held * params->weight / view->weight : 0;
+    limit = 1 + limit * ramp / LRT_RAMP_FULL;
+
+    return lrt_load(&hot->inflight) < (int64_t) limit;
 }
 
 
@@ -192,7 +224,9 @@ lrt_view_any(const lrt_view_t *view, uint32_t slot, uint64_t key)
 static uint64_t
 lrt_view_weight(const lrt_view_t *view, uint32_t slot)
 {
-    return view->entry[slot].params.weight;
+    return lrt_ramp_weight(&view->entry[slot].params,
+                           &view->table->hot[slot], view->rules.slow_start,
+                           view->now);
 }
 
 

@@ -12,7 +12,8 @@
 
 
 #include "lrt_params.h"
-#include "lrt_table.h"
+#include "lrt_ramp.h"
+#include "lrt_rules.h"
 
 
 /* one tier of one generation, as a request sees it */
@@ -52,7 +53,7 @@ typedef struct {
     uint32_t             top;
     const lrt_tried_t   *tried;
     uint32_t             ntried;
-    unsigned             lone:1;
+    lrt_rules_t          rules;
     unsigned             bound:1;            /* the request knew the server */
 } lrt_view_t;
 
@@ -66,6 +67,9 @@ typedef struct {
     uint32_t             typical;            /* see lrt_estimate.h */
     uint64_t             spread;
     uint64_t             now;                /* ms */
+    uint64_t             slow_start;         /* ms, see lrt_ramp.h */
+    const lrt_table_t   *probes;             /* or NULL: they do not count */
+    uint32_t             slot;               /* there */
 } lrt_score_t;
 
 
@@ -140,18 +144,9 @@ uint32_t lrt_round_robin_pick(const lrt_view_t *view);
 uint32_t lrt_method_find(const char *name, size_t len);
 
 
-/*
- * Whether the server in the slot may take this request; every method and the
- * ranks ask here and nowhere else.
- */
+/* the rank of a server in its slow start, as if its weight were less */
 
-unsigned lrt_usable(const lrt_entry_t *entry, const lrt_hot_t *hot,
-    unsigned lone, uint64_t now);
-
-/* the same for clients that are bound to it, which may finish on a drain */
-
-unsigned lrt_usable_bound(const lrt_entry_t *entry, const lrt_hot_t *hot,
-    unsigned lone, uint64_t now);
+uint64_t lrt_ramp_key(const lrt_score_t *score, uint64_t key);
 
 unsigned lrt_view_open(const lrt_view_t *view, uint32_t slot);
 

@@ -7,8 +7,6 @@
 #include "lrt_passive.h"
 
 
-static unsigned lrt_passive_full(const lrt_params_t *params,
-    const lrt_hot_t *hot);
 static unsigned lrt_passive_over(const lrt_params_t *params, uint64_t checked,
     uint64_t now);
 
@@ -76,8 +74,8 @@ lrt_passive_failed(const lrt_params_t *params, lrt_hot_t *hot, uint64_t now)
 }
 
 
-void
-lrt_passive_passed(lrt_hot_t *hot)
+unsigned
+lrt_passive_passed(const lrt_params_t *params, lrt_hot_t *hot)
 {
     uint32_t  fails;
 
@@ -88,16 +86,11 @@ lrt_passive_passed(lrt_hot_t *hot)
      * that is counted right now.
      */
 
-    if (fails && lrt_load(&hot->accessed) < lrt_load(&hot->checked)) {
-        (void) lrt_cas(&hot->fails, fails, 0);
-    }
-}
-
-
-static unsigned
-lrt_passive_full(const lrt_params_t *params, const lrt_hot_t *hot)
-{
-    return params->max_fails && lrt_load(&hot->fails) >= params->max_fails;
+    return fails
+           && lrt_load(&hot->accessed) < lrt_load(&hot->checked)
+           && lrt_cas(&hot->fails, fails, 0)
+           && params->max_fails
+           && fails >= params->max_fails;
 }
 
 

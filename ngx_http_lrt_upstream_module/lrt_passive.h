@@ -18,6 +18,13 @@
 #include "lrt_table.h"
 
 
+/* max_fails has shut it out, and no trial has succeeded since then */
+
+#define lrt_passive_full(params, hot)                                         \
+    ((params)->max_fails && lrt_load(&(hot)->fails) >= (params)->max_fails)
+
+/* and it is not due for a trial */
+
 unsigned lrt_passive_blocked(const lrt_params_t *params, const lrt_hot_t *hot,
     uint64_t now);
 
@@ -44,7 +51,9 @@ typedef enum {
 lrt_passive_e lrt_passive_failed(const lrt_params_t *params, lrt_hot_t *hot,
     uint64_t now);
 
-void lrt_passive_passed(lrt_hot_t *hot);
+/* a success: true if it brings back a server that was shut out */
+
+unsigned lrt_passive_passed(const lrt_params_t *params, lrt_hot_t *hot);
 
 
 #endif /* _LRT_PASSIVE_H_INCLUDED_ */

@@ -5,104 +5,125 @@
 
 
 #include "lrt_plan.h"
+#include "lrt_ledger.h"
 
 #include <string.h>
 
 
-static lrt_change_t *lrt_plan_push(lrt_change_set_t *set, lrt_change_e type);
+static lrt_change_t *lrt_plan_push(lrt_plan_t *plan, lrt_change_e type);
 
 
-uint32_t
+size_t
 lrt_plan_max(const lrt_table_t *t, uint32_t n)
 {
-    const lrt_side_t  *side;
+    return (size_t) n + t->capacity;
+}
 
-    side = lrt_table_side(t, lrt_table_generation(t));
 
-    return n + side->tier[LRT_PRIMARY].n + side->tier[LRT_BACKUP].n;
+void
+lrt_plan_begin(lrt_plan_t *plan, const lrt_table_t *t, uint8_t *seen,
+    lrt_change_set_t *set)
+{
+    memset(plan, 0, sizeof(lrt_plan_t));
+    memset(seen, 0, t->capacity);
+
+    plan->table = t;
+    plan->set = set;
+    plan->seen = seen;
+    plan->generation = lrt_table_generation(t);
 }
 
 
 lrt_rc_t
-lrt_plan(const lrt_table_t *t, const lrt_server_t *want, uint32_t n,
-    uint8_t *seen, lrt_change_set_t *set, lrt_plan_t *plan)
+lrt_plan_want(lrt_plan_t *plan, const lrt_server_t *server)
 {
-    uint32_t            i, slot, fields;
-    uint64_t            hash, generation;
+    uint32_t            slot, fields;
+    uint64_t            hash;
     lrt_change_t       *c;
     const lrt_entry_t  *entry;
 
-    memset(plan, 0, sizeof(lrt_plan_t));
-    memset(seen, 0, t->capacity);
+    hash = lrt_table_hash(server->sockaddr, server->socklen,
+                          server->params.backup);
 
-    generation = lrt_table_generation(t);
-    entry = lrt_table_entries(t, generation);
+    slot = lrt_table_find(plan->table, (unsigned) plan->generation & 1, server,
+                          hash);
 
-    for (i = 0; i < n; i++) {
-
-        plan->refused = i;
-
-        hash = lrt_table_hash(want[i].sockaddr, want[i].socklen,
-                              want[i].params.backup);
-
-        slot = lrt_table_find(t, (unsigned) generation & 1, &want[i], hash);
-
-        if (slot == LRT_NONE) {
-            plan->added++;
-            lrt_plan_push(set, LRT_ADD)->server = want[i];
-            continue;
-        }
-
-        if (seen[slot]) {
-            return LRT_EXISTS;
-        }
-
-        seen[slot] = 1;
-
-        /* how often a configuration lists it is not for others to say */
-
-        fields = lrt_params_diff(&want[i].params, &entry[slot].params)
-                 & ~(uint32_t) LRT_F_TWINS;
-
-        if (fields == 0) {
-            plan->unchanged++;
-            continue;
-        }
-
-        plan->updated++;
-
-        c = lrt_plan_push(set, LRT_MODIFY);
-        c->ident = entry[slot].ident;
-        c->slot = slot;
-        c->fields = fields;
-        c->server = want[i];
+    if (slot == LRT_NONE) {
+        plan->added++;
+        lrt_plan_push(plan, LRT_ADD)->server = *server;
+        return LRT_OK;
     }
 
-    plan->refused = n;
+    if (plan->seen[slot]) {
+        return LRT_EXISTS;
+    }
 
-    for (slot = 0; slot < t->capacity; slot++) {
+    plan->seen[slot] = 1;
 
-        if (entry[slot].ident == 0 || seen[slot]) {
+    /* how often a configuration lists it is not for others to say */
+
+    entry = &lrt_table_entries(plan->table, plan->generation)[slot];
+    fields = lrt_params_diff(&server->params, &entry->params)
+             & ~(uint32_t) LRT_F_TWINS;
+
+    if (fields == 0) {
+        plan->unchanged++;
+        return LRT_OK;
+    }
+
+    plan->updated++;
+
+    c = lrt_plan_push(plan, LRT_MODIFY);
+    c->ident = entry->ident;
+    c->slot = slot;
+    c->fields = fields;
+    c->server = *server;
+
+    return LRT_OK;
+}
+
+
+lrt_rc_t
+lrt_plan_end(lrt_plan_t *plan)
+{
+    uint32_t            slot, room;
+    uint64_t            ident;
+    lrt_change_t       *c;
+    const lrt_entry_t  *entry;
+
+    room = 0;
+    entry = lrt_table_entries(plan->table, plan->generation);
+
+    for (slot = 0; slot < plan->table->capacity; slot++) {
+
+        ident = entry[slot].ident;
+
+        if (ident == 0) {
+            room += (room < plan->added && lrt_ledger_idle(plan->table, slot));
+            continue;
+        }
+
+        if (plan->seen[slot]) {
             continue;
         }
 
         plan->removed++;
 
-        c = lrt_plan_push(set, LRT_REMOVE);
-        c->ident = entry[slot].ident;
+        c = lrt_plan_push(plan, LRT_REMOVE);
+        c->ident = ident;
         c->slot = slot;
     }
 
-    return (plan->added <= lrt_change_room(t)) ? LRT_OK : LRT_FULL;
+    return (room == plan->added) ? LRT_OK : LRT_FULL;
 }
 
 
 static lrt_change_t *
-lrt_plan_push(lrt_change_set_t *set, lrt_change_e type)
+lrt_plan_push(lrt_plan_t *plan, lrt_change_e type)
 {
     lrt_change_t  *c;
 
-    c = &set->change[set->n++];
+    c = &plan->set->change[plan->set->n++];
 
     memset(c, 0, sizeof(lrt_change_t));
 

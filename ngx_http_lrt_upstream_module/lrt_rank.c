@@ -6,6 +6,7 @@
 
 #include "lrt_rank.h"
 #include "lrt_estimate.h"
+#include "lrt_pace.h"
 #include "lrt_passive.h"
 
 
@@ -31,8 +32,10 @@ static const lrt_method_t *lrt_rank_method(const lrt_table_t *t);
 static uint64_t lrt_rank_key(const lrt_table_t *t, uint32_t slot,
     lrt_tier_e tier, uint64_t now);
 static void lrt_rank_typical(lrt_table_t *t);
+static void lrt_rank_pace(lrt_table_t *t);
 static uint64_t lrt_rank_due(const lrt_table_t *t, const lrt_entry_t *entry,
     const lrt_hot_t *hot, uint64_t now);
+static unsigned lrt_rank_none(const lrt_table_t *t, uint32_t slot);
 static unsigned lrt_rank_set_key(lrt_table_t *t, uint32_t slot,
     lrt_tier_e tier, uint64_t now);
 static void lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier);
@@ -78,6 +81,10 @@ lrt_rank_refresh(lrt_table_t *t, uint64_t now)
     entry = lrt_table_entries(t, generation);
 
     for (slot = 0; slot < t->capacity; slot++) {
+
+        if (entry[slot].ident == 0 && lrt_rank_none(t, slot)) {
+            continue;
+        }
 
         for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
             (void) lrt_rank_set_key(t, slot, tier, now);
@@ -299,15 +306,14 @@ lrt_rank_key(const lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
     uint64_t now)
 {
     uint64_t             generation;
+    lrt_rules_t          rules;
     lrt_score_t          score;
     lrt_entry_t          entry;
-    const lrt_hot_t     *hot;
     const lrt_side_t    *side;
     const lrt_method_t  *method;
 
     generation = lrt_table_generation(t);
     side = lrt_table_side(t, generation);
-    hot = &t->hot[slot];
 
     /* a copy: a writer two generations ahead may be clearing the entry */
 
@@ -316,13 +322,18 @@ lrt_rank_key(const lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
 
     if (method->key == NULL
         || entry.params.weight == 0
-        || entry.params.backup != (tier == LRT_BACKUP)
-        || !lrt_usable(&entry, hot, side->tier[tier].lone != 0, now))
+        || entry.params.backup != (tier == LRT_BACKUP))
     {
         return LRT_KEY_NEVER;
     }
 
-    lrt_rank_score(t, &score, &side->policy, &entry.params, hot, now);
+    lrt_rules(t, generation, tier, &rules);
+
+    if (!lrt_usable(&entry, &t->hot[slot], &rules, now)) {
+        return LRT_KEY_NEVER;
+    }
+
+    lrt_rank_score_slot(t, &score, &side->policy, &entry.params, slot, now);
 
     return method->key(&score);
 }
@@ -342,9 +353,14 @@ lrt_rank_typical(lrt_table_t *t)
     entry = lrt_table_entries(t, lrt_table_generation(t));
 
     for (slot = 0; slot < t->capacity; slot++) {
+
+        if (entry[slot].ident == 0) {
+            continue;
+        }
+
         word = lrt_load(&t->hot[slot].estimate);
 
-        if (entry[slot].ident && word) {
+        if (word) {
             sum += lrt_estimate_log(word);
             n++;
         }
@@ -353,6 +369,39 @@ lrt_rank_typical(lrt_table_t *t)
     lrt_store(&t->head->known.value, n);
     lrt_store(&t->head->known_sum.value, sum);
     lrt_store(&t->head->typical.value, n ? sum / n : 0);
+
+    lrt_rank_pace(t);
+}
+
+
+static void
+lrt_rank_pace(lrt_table_t *t)
+{
+    uint32_t            slot, n;
+    uint64_t            sum, word, generation;
+    const lrt_entry_t  *entry;
+
+    generation = lrt_table_generation(t);
+    entry = lrt_table_entries(t, generation);
+
+    n = 0;
+    sum = 0;
+
+    /* without checks, what is left of earlier ones counts no more */
+
+    if (lrt_load(&lrt_table_side(t, generation)->settings.nchecks)) {
+
+        for (slot = 0; slot < t->capacity; slot++) {
+            word = lrt_load(&t->health[slot].pace);
+
+            if (entry[slot].ident && word) {
+                sum += lrt_pace_now(word);
+                n++;
+            }
+        }
+    }
+
+    lrt_store(&t->head->pace.value, n ? sum / n : 0);
 }
 
 
@@ -389,12 +438,43 @@ lrt_rank_score(const lrt_table_t *t, lrt_score_t *score,
     const lrt_policy_t *policy, const lrt_params_t *params,
     const lrt_hot_t *hot, uint64_t now)
 {
+    const lrt_side_t  *side;
+
     score->policy = policy;
     score->params = params;
     score->hot = hot;
     score->typical = (uint32_t) lrt_load(&t->head->typical.value);
     score->spread = lrt_load(&t->head->spread.value);
     score->now = now;
+    score->slow_start = 0;
+    score->probes = NULL;
+
+    if (lrt_ramping(hot)) {
+        side = lrt_table_side(t, lrt_table_generation(t));
+        score->slow_start = lrt_load(&side->settings.slow_start);
+    }
+}
+
+
+void
+lrt_rank_score_slot(const lrt_table_t *t, lrt_score_t *score,
+    const lrt_policy_t *policy, const lrt_params_t *params, uint32_t slot,
+    uint64_t now)
+{
+    lrt_rank_score(t, score, policy, params, &t->hot[slot], now);
+
+    score->probes = t;
+    score->slot = slot;
+}
+
+
+/* a table may have far more slots than servers */
+
+static unsigned
+lrt_rank_none(const lrt_table_t *t, uint32_t slot)
+{
+    return lrt_load(&t->key[LRT_PRIMARY][slot]) == LRT_KEY_NEVER
+           && lrt_load(&t->key[LRT_BACKUP][slot]) == LRT_KEY_NEVER;
 }
 
 

@@ -38,11 +38,17 @@ void lrt_rank_learned(lrt_table_t *t, uint64_t before, uint64_t after,
 void lrt_rank_wake(lrt_table_t *t, uint64_t now);
 void lrt_rank_wake_at(lrt_table_t *t, uint64_t when);
 
-/* what the rank of a server is made of now */
+/*
+ * What the rank of a server is made of now: for people, who may have a copy
+ * of "hot"; and for a rank, with what its probes say.
+ */
 
 void lrt_rank_score(const lrt_table_t *t, lrt_score_t *score,
     const lrt_policy_t *policy, const lrt_params_t *params,
     const lrt_hot_t *hot, uint64_t now);
+void lrt_rank_score_slot(const lrt_table_t *t, lrt_score_t *score,
+    const lrt_policy_t *policy, const lrt_params_t *params, uint32_t slot,
+    uint64_t now);
 
 /*
  * The best key of the tier among servers that this request has not tried, and

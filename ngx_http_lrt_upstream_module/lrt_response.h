@@ -40,6 +40,10 @@ typedef enum {
     LRT_RESPONSE_AT_DATA
 } lrt_response_state_e;
 
+/* status and headers are known */
+
+#define lrt_response_headed(r)  ((r)->state >= LRT_RESPONSE_AT_CHUNK)
+
 
 /*
  * Status, reason and keep are for the caller: the first two are good when the

@@ -5,7 +5,9 @@
 
 
 #include "lrt_select.h"
+#include "lrt_census.h"
 #include "lrt_estimate.h"
+#include "lrt_health.h"
 #include "lrt_least_time.h"
 #include "lrt_passive.h"
 #include "lrt_rank.h"
@@ -23,6 +25,8 @@ static void lrt_select_reason(const lrt_view_t *view, const lrt_ask_t *ask,
     uint32_t slot, unsigned point, lrt_reason_t *reason);
 static void lrt_select_learn(lrt_table_t *t, lrt_hot_t *hot,
     const lrt_policy_t *policy, const lrt_outcome_t *out, uint64_t now);
+static void lrt_select_passed(lrt_table_t *t, const lrt_entry_t *entry,
+    lrt_hot_t *hot, uint64_t now);
 static lrt_ended_e lrt_select_failed(lrt_table_t *t, const lrt_entry_t *entry,
     lrt_hot_t *hot, lrt_stats_t *st, uint64_t now);
 static uint32_t lrt_select_slot(lrt_table_t *t, uint64_t generation,
@@ -161,7 +165,7 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
         lrt_select_learn(t, hot, &side->policy, out, now);
 
         if (how == LRT_ENDED_WELL) {
-            lrt_passive_passed(hot);
+            lrt_select_passed(t, entry, hot, now);
 
         } else if (how == LRT_ENDED_FAILED) {
             how = lrt_select_failed(t, entry, hot, st, now);
@@ -175,6 +179,17 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
     lrt_rank_touch(t, pick->slot, now);
 
     return how;
+}
+
+
+static void
+lrt_select_passed(lrt_table_t *t, const lrt_entry_t *entry, lrt_hot_t *hot,
+    uint64_t now)
+{
+    if (lrt_passive_passed(&entry->params, hot)) {
+        lrt_health_ramp(hot, now);
+        lrt_census_turned(t, now);
+    }
 }
 
 
@@ -203,6 +218,7 @@ lrt_select_failed(lrt_table_t *t, const lrt_entry_t *entry, lrt_hot_t *hot,
 
     if (state == LRT_PASSIVE_SHUT_OUT) {
         (void) lrt_add(&st->unavail, 1);
+        lrt_census_turned(t, now);
     }
 
     lrt_rank_wake_at(t, lrt_passive_until(&entry->params, hot));
@@ -297,7 +313,7 @@ lrt_select_slot(lrt_table_t *t, uint64_t generation, const lrt_ask_t *ask,
     for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
 
         view->tier = tier;
-        view->lone = (lrt_load(&side->tier[tier].lone) != 0);
+        lrt_rules(t, generation, tier, &view->rules);
 
         if (ask->sid) {
             slot = lrt_select_bound(view, ask->sid);
@@ -357,7 +373,7 @@ lrt_select_bound(lrt_view_t *view, uint64_t sid)
 
         if (entry->params.backup == (view->tier == LRT_BACKUP)
             && !lrt_view_tried(view, slot)
-            && lrt_usable_bound(entry, &view->table->hot[slot], view->lone,
+            && lrt_usable_bound(entry, &view->table->hot[slot], &view->rules,
                                 view->now))
         {
             view->bound = 1;
@@ -395,7 +411,8 @@ lrt_select_enter(const lrt_view_t *view, const lrt_owner_t *owner,
     pick->inflight = (before > 0) ? (uint32_t) before + 1 : 1;
 
     if (entry->params.max_conns
-        && before >= (int32_t) entry->params.max_conns)
+        && before >= (int32_t) lrt_rules_conns(&view->rules, &entry->params,
+                                               &t->hot[slot], view->now))
     {
         return 0;
     }
@@ -408,5 +425,6 @@ lrt_select_enter(const lrt_view_t *view, const lrt_owner_t *owner,
 
     return lrt_passive_pick(&entry->params, &t->hot[slot], view->now)
            || entry->params.forced == LRT_FORCED_UP
-           || view->lone;
+           || view->rules.lone
+           || view->rules.panic;
 }

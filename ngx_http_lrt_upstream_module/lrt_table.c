@@ -236,7 +236,8 @@ lrt_table_find(const lrt_table_t *t, unsigned side, const lrt_server_t *server,
         d = &t->detail[slot];
 
         if (d->socklen == server->socklen
-            && memcmp(lrt_table_sockaddr(d), server->sockaddr, d->socklen) == 0)
+            && memcmp(lrt_table_sockaddr(d), server->sockaddr, server->socklen)
+               == 0)
         {
             return slot;
         }

@@ -30,7 +30,7 @@
 
 
 #define LRT_TABLE_MAGIC      0x314c4241542d5452ull       /* "RT-TABL1" */
-#define LRT_TABLE_VERSION    2
+#define LRT_TABLE_VERSION    3
 
 #define LRT_CACHE_LINE       64
 #define LRT_BLOCK            64              /* slots a block minimum covers */
@@ -77,7 +77,7 @@ typedef struct {
     uint32_t             unhealthy;      /* times it became so */
     uint32_t             turns;          /* in or out of use */
     uint64_t             downtime;       /* ms, without that of now */
-    uint64_t             pace;
+    uint64_t             pace;           /* see lrt_pace.h */
 } lrt_health_t;
 
 
@@ -89,13 +89,15 @@ typedef struct {
 } lrt_gone_t;
 
 
+/* "born" is a generation; 0: nobody was here, and the rest is 0 as well */
+
 typedef struct {
+    uint64_t             born;
     uint16_t             socklen;
     uint16_t             name_len;
     uint16_t             server_len;
     uint8_t              route_len;
     uint8_t              in_conf;        /* the configuration lists it */
-    uint64_t             born;           /* generation */
     uint64_t             leaving;        /* see lrt_change.h; 0: it stays */
     lrt_params_t         conf;           /* what it said when last applied */
     char                 data[LRT_DATA_LEN];
@@ -170,6 +172,9 @@ typedef struct {
     uint64_t             check_lease;    /* see ngx_http_lrt_check.c */
     uint64_t             check_asked;    /* counts wishes for a probe now */
 
+    uint64_t             counted;        /* ms; see lrt_census.h */
+    uint64_t             told;           /* tiers in panic, by the log */
+
     /* the state file: see ngx_http_lrt_state.c */
 
     uint64_t             state_lease;
@@ -187,6 +192,8 @@ typedef struct {
     lrt_line_t           held;           /* in flight on all servers */
     lrt_line_t           typical;        /* see lrt_estimate.h */
     lrt_line_t           spread;
+    lrt_line_t           census;         /* see lrt_census.h */
+    lrt_line_t           pace;           /* typical one, see lrt_pace.h */
     lrt_line_t           known;          /* servers with an estimate */
     lrt_line_t           known_sum;      /* and the sum of their logarithms */
     lrt_line_t           cursor[LRT_TIERS][LRT_CURSORS];

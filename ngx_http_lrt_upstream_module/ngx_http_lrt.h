@@ -200,6 +200,7 @@ void ngx_http_lrt_check_stop(ngx_http_lrt_main_conf_t *lmcf);
 ngx_int_t ngx_http_lrt_init_module(ngx_cycle_t *cycle);
 void ngx_http_lrt_merge_pending(ngx_http_lrt_main_conf_t *lmcf);
 void ngx_http_lrt_leave_pending(ngx_http_lrt_main_conf_t *lmcf, uint64_t now);
+void ngx_http_lrt_report_drained(ngx_http_lrt_main_conf_t *lmcf);
 
 /* ngx_http_lrt_worker.c: this process among the others */
 

@@ -21,7 +21,7 @@
 
 /* a step works for so long, and writes so much, before others get a turn */
 
-#define NGX_HTTP_LRT_API_SLICE   2000        /* us */
+#define NGX_HTTP_LRT_API_SLICE   500        /* us */
 #define NGX_HTTP_LRT_API_CHUNK   65536
 #define NGX_HTTP_LRT_API_FEW     256         /* servers */
 
@@ -102,10 +102,14 @@ struct ngx_http_lrt_api_s {
     ngx_http_lrt_api_pt              then;
     ngx_array_t                      specs;      /* ngx_http_lrt_spec_t */
     uint32_t                         extra;      /* for which there is no room */
-    lrt_server_t                    *want;       /* all that there are to be */
     lrt_change_t                    *changes;
-    ngx_uint_t                       nchanges;   /* room in "changes" */
     ngx_http_lrt_api_commit_pt       commit;
+    lrt_plan_t                       plan;       /* of a list */
+    lrt_change_set_t                 planned;
+    uint8_t                         *seen;       /* slots; see lrt_plan.h */
+    ngx_int_t                        verdict;    /* on it */
+    ngx_uint_t                       outdated;   /* plans that were */
+    uint32_t                         cleared;    /* free slots */
     ngx_uint_t                       dry;
     ngx_http_lrt_group_spec_t       *settings;   /* the body is of a group */
     uint64_t                         hidden;     /* ident, left out of lists */

@@ -9,11 +9,19 @@
 #include "ngx_http_lrt_api.h"
 
 
+/* so many plans may be outdated; the next one is made under the lock */
+
+#define NGX_HTTP_LRT_API_PLANS   3
+
+
 static ngx_int_t ngx_http_lrt_api_add_specs(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_add_locked(ngx_http_lrt_api_t *api,
     lrt_change_set_t *set);
 static ngx_int_t ngx_http_lrt_api_replace_specs(ngx_http_lrt_api_t *api);
-static ngx_int_t ngx_http_lrt_api_replace_want(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_replace_plan(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_plan(ngx_http_lrt_api_t *api,
+    ngx_uint_t locked);
+static ngx_int_t ngx_http_lrt_api_replace_clear(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_replace_locked(ngx_http_lrt_api_t *api,
     lrt_change_set_t *set);
 static ngx_int_t ngx_http_lrt_api_same_id(ngx_http_lrt_api_t *api,
@@ -153,106 +161,171 @@ ngx_http_lrt_api_replace_specs(ngx_http_lrt_api_t *api)
         return rc;
     }
 
-    return ngx_http_lrt_api_next(api, ngx_http_lrt_api_replace_want);
-}
+    api->planned.change = ngx_palloc(api->request->pool,
+                              lrt_plan_max(&api->group->table,
+                                           (uint32_t) api->specs.nelts)
+                              * sizeof(lrt_change_t));
+    api->seen = ngx_palloc(api->request->pool, api->group->table.capacity);
 
-
-/* memory for thousands of servers is had, and touched, before the lock is */
-
-static ngx_int_t
-ngx_http_lrt_api_replace_want(ngx_http_lrt_api_t *api)
-{
-    ngx_uint_t            i, n;
-    ngx_http_lrt_spec_t  *spec;
-
-    n = api->specs.nelts;
-    spec = api->specs.elts;
-
-    api->want = ngx_palloc(api->request->pool, (n + 1) * sizeof(lrt_server_t));
-
-    if (api->want == NULL) {
+    if (api->planned.change == NULL || api->seen == NULL) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < n; i++) {
-        api->want[i] = spec[i].server;
+    return ngx_http_lrt_api_next(api, ngx_http_lrt_api_replace_plan);
+}
+
+
+/* a plan takes a while, and is made before the lock is asked for */
+
+static ngx_int_t
+ngx_http_lrt_api_replace_plan(ngx_http_lrt_api_t *api)
+{
+    api->verdict = ngx_http_lrt_api_plan(api, 0);
+
+    if (api->verdict == NGX_AGAIN) {
+        api->wait = 0;
+        return NGX_AGAIN;
     }
 
-    return ngx_http_lrt_api_locked(api, lrt_plan_max(&api->group->table,
-                                                     (uint32_t) n),
-                                   ngx_http_lrt_api_replace_locked);
+    api->next = 0;
+    api->cleared = 0;
+
+    /* whether it is right to refuse will be known with the lock */
+
+    if (api->verdict != NGX_OK) {
+        return ngx_http_lrt_api_locked(api, 0,
+                                       ngx_http_lrt_api_replace_locked);
+    }
+
+    return ngx_http_lrt_api_next(api, ngx_http_lrt_api_replace_clear);
+}
+
+
+/* NGX_AGAIN: some of the list is left, and others want to work as well */
+
+static ngx_int_t
+ngx_http_lrt_api_plan(ngx_http_lrt_api_t *api, ngx_uint_t locked)
+{
+    uint64_t              since;
+    ngx_int_t             rc;
+    ngx_http_lrt_spec_t  *spec;
+
+    since = ngx_http_lrt_now();
+    spec = api->specs.elts;
+
+    if (api->next == 0) {
+        api->planned.n = 0;
+        lrt_plan_begin(&api->plan, &api->group->table, api->seen,
+                       &api->planned);
+    }
+
+    while (api->next < api->specs.nelts) {
+
+        rc = ngx_http_lrt_api_same_id(api, &spec[api->next]);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        /* that no address is listed twice is known */
+
+        (void) lrt_plan_want(&api->plan, &spec[api->next].server);
+
+        if (++api->next % NGX_HTTP_LRT_API_FEW == 0
+            && !locked
+            && ngx_http_lrt_api_tired(since))
+        {
+            return NGX_AGAIN;
+        }
+    }
+
+    rc = ngx_http_lrt_api_fits(api);
+
+    if (rc == NGX_OK && lrt_plan_end(&api->plan) == LRT_FULL) {
+        return ngx_http_lrt_api_full(api, api->plan.added);
+    }
+
+    return rc;
+}
+
+
+/* slots for the new servers: what can be done to them before the commit */
+
+static ngx_int_t
+ngx_http_lrt_api_replace_clear(ngx_http_lrt_api_t *api)
+{
+    uint64_t      since;
+    lrt_table_t  *t;
+
+    t = &api->group->table;
+    since = ngx_http_lrt_now();
+
+    while (api->cleared < api->plan.added
+           && api->next < t->capacity
+           && ngx_http_lrt_trylock(api->group))
+    {
+        api->cleared += lrt_change_clear(t, &api->next, NGX_HTTP_LRT_API_FEW);
+
+        ngx_http_lrt_unlock(api->group);
+
+        if (ngx_http_lrt_api_tired(since)) {
+            api->wait = 0;
+            return NGX_AGAIN;
+        }
+    }
+
+    return ngx_http_lrt_api_locked(api, 0, ngx_http_lrt_api_replace_locked);
 }
 
 
 static ngx_int_t
 ngx_http_lrt_api_replace_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
 {
-    uint8_t              *seen;
-    lrt_rc_t              planned;
-    ngx_int_t             rc;
-    ngx_uint_t            i, n, max;
-    lrt_plan_t            plan;
-    lrt_table_t          *t;
-    ngx_http_lrt_out_t   *o;
-    ngx_http_lrt_spec_t  *spec;
+    ngx_int_t            rc;
+    lrt_plan_t          *plan;
+    ngx_http_lrt_out_t  *o;
 
-    t = &api->group->table;
-    n = api->specs.nelts;
-    spec = api->specs.elts;
+    plan = &api->plan;
 
-    seen = ngx_palloc(api->request->pool, t->capacity);
-    max = lrt_plan_max(t, (uint32_t) n);
+    if (plan->generation != lrt_table_generation(plan->table)) {
+        api->next = 0;
 
-    if (max > api->nchanges) {
-        set->change = ngx_palloc(api->request->pool,
-                                 max * sizeof(lrt_change_t));
-    }
-
-    if (seen == NULL || set->change == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < n; i++) {
-        rc = ngx_http_lrt_api_same_id(api, &spec[i]);
-
-        if (rc != NGX_OK) {
-            return rc;
+        if (api->outdated++ < NGX_HTTP_LRT_API_PLANS) {
+            api->step = ngx_http_lrt_api_replace_plan;
+            api->wait = 0;
+            return NGX_AGAIN;
         }
+
+        api->verdict = ngx_http_lrt_api_plan(api, 1);
     }
 
-    rc = ngx_http_lrt_api_fits(api);
+    if (api->verdict != NGX_OK) {
+        return api->verdict;
+    }
+
+    set->change = api->planned.change;
+    set->n = api->planned.n;
+
+    rc = ngx_http_lrt_api_commit(api, set);
 
     if (rc != NGX_OK) {
         return rc;
     }
 
-    planned = lrt_plan(t, api->want, (uint32_t) n, seen, set, &plan);
-
-    if (planned == LRT_FULL) {
-        return ngx_http_lrt_api_full(api, plan.added);
-    }
-
     if (set->n) {
-        rc = ngx_http_lrt_api_commit(api, set);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-
         ngx_http_lrt_api_log(api, set, "list of %ui servers: %uD added, "
-                             "%uD removed, %uD updated, %uD unchanged", n,
-                             plan.added, plan.removed, plan.updated,
-                             plan.unchanged);
+                             "%uD removed, %uD updated, %uD unchanged",
+                             api->specs.nelts, plan->added, plan->removed,
+                             plan->updated, plan->unchanged);
     }
 
     o = &api->out;
-    api->tag = lrt_table_generation(t);
 
     ngx_http_lrt_json_open(o, NULL, '{');
-    ngx_http_lrt_json_uint(o, "added", plan.added);
-    ngx_http_lrt_json_uint(o, "removed", plan.removed);
-    ngx_http_lrt_json_uint(o, "updated", plan.updated);
-    ngx_http_lrt_json_uint(o, "unchanged", plan.unchanged);
+    ngx_http_lrt_json_uint(o, "added", plan->added);
+    ngx_http_lrt_json_uint(o, "removed", plan->removed);
+    ngx_http_lrt_json_uint(o, "updated", plan->updated);
+    ngx_http_lrt_json_uint(o, "unchanged", plan->unchanged);
     ngx_http_lrt_json_close(o, '}');
 
     return NGX_OK;
@@ -648,7 +721,7 @@ ngx_http_lrt_api_has(ngx_http_lrt_api_t *api, const lrt_server_t *server)
 }
 
 
-/* what method and checks of the group have against a server; under the lock */
+/* what method and checks of the group have against one of the servers */
 
 static ngx_int_t
 ngx_http_lrt_api_fits(ngx_http_lrt_api_t *api)

@@ -31,7 +31,6 @@ ngx_http_lrt_api_locked(ngx_http_lrt_api_t *api, ngx_uint_t n,
         return NGX_ERROR;
     }
 
-    api->nchanges = n;
     api->commit = commit;
 
     return ngx_http_lrt_api_next(api, ngx_http_lrt_api_try);

@@ -61,6 +61,7 @@ struct ngx_http_lrt_checker_s {
     ngx_http_lrt_question_t      question[LRT_CHECKS];
 
     ngx_http_lrt_task_t         *task;       /* [capacity * n] */
+    uint32_t                     top;        /* slots with tasks are below */
     ngx_uint_t                   busy;
     uint64_t                     position;   /* buckets since the clock began */
     uint32_t                     first;      /* of the queue */
@@ -129,9 +130,15 @@ ngx_http_lrt_check_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
             continue;
         }
 
-        if (lscf[i]->checker
-            || ngx_http_lrt_checker_start(lscf[i], now) == NGX_OK)
+        if (lscf[i]->checker == NULL
+            && ngx_http_lrt_checker_start(lscf[i], now) != NGX_OK)
         {
+            continue;
+        }
+
+        ngx_http_lrt_checker_sync(lscf[i]->checker, now);
+
+        if (lscf[i]->checker) {
             ngx_http_lrt_checker_wishes(lscf[i]->checker, now);
             ngx_http_lrt_checker_count(lscf[i]->checker, now);
             leads = 1;
@@ -193,7 +200,7 @@ ngx_http_lrt_check_handler(ngx_event_t *ev)
             continue;
         }
 
-        ngx_http_lrt_checker_sync(lscf[i]->checker, now);
+        /* who slept too long begins anew with the next tick */
 
         if (lscf[i]->checker) {
             delay = ngx_http_lrt_checker_run(lscf[i]->checker, now);
@@ -372,9 +379,7 @@ ngx_http_lrt_checker_start(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 
     lrt_health_refresh(t, now);
 
-    ngx_http_lrt_checker_sync(checker, now);
-
-    return lscf->checker ? NGX_OK : NGX_ERROR;
+    return NGX_OK;
 
 failed:
 
@@ -518,9 +523,9 @@ ngx_http_lrt_checker_ask(ngx_http_lrt_checker_t *checker, ngx_uint_t i)
 static void
 ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
 {
-    uint32_t                 slot;
+    uint32_t                 slot, end;
     uint64_t                 ident, generation;
-    ngx_uint_t               i;
+    ngx_uint_t               i, changed;
     lrt_table_t             *t;
     lrt_settings_t           settings;
     ngx_http_lrt_task_t     *task;
@@ -556,7 +561,13 @@ ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
 
     checker->generation = generation;
 
-    for (slot = 0; slot < t->capacity; slot++) {
+    /* those that left from the top have tasks to be dropped */
+
+    end = ngx_max(side->top, checker->top);
+    checker->top = side->top;
+    changed = 0;
+
+    for (slot = 0; slot < end && slot < t->capacity; slot++) {
 
         ident = entry[slot].params.down ? 0 : entry[slot].ident;
 
@@ -575,6 +586,7 @@ ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
             task->begun.check = (uint32_t) i;
             task->settled = 0;
             task->lines = 0;
+            changed = 1;
 
             if (ident) {
                 ngx_http_lrt_task_first(task, now);
@@ -582,7 +594,9 @@ ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
         }
     }
 
-    ngx_http_lrt_checker_refill(checker, now);
+    if (changed) {
+        ngx_http_lrt_checker_refill(checker, now);
+    }
 }
 
 
@@ -675,7 +689,7 @@ ngx_http_lrt_checker_round(ngx_http_lrt_checker_t *checker, ngx_uint_t i,
     uint32_t              slot;
     ngx_http_lrt_task_t  *task;
 
-    for (slot = 0; slot < checker->group->table.capacity; slot++) {
+    for (slot = 0; slot < checker->top; slot++) {
         task = &checker->task[slot * checker->n + i];
 
         if (task->begun.ident) {
@@ -698,7 +712,7 @@ ngx_http_lrt_checker_refill(ngx_http_lrt_checker_t *checker, uint64_t now)
     checker->first = LRT_NONE;
     ngx_memset(checker->bucket, 0xff, sizeof(checker->bucket));
 
-    for (i = 0; i < checker->group->table.capacity * checker->n; i++) {
+    for (i = 0; i < checker->top * checker->n; i++) {
         task = &checker->task[i];
 
         if (task->begun.ident) {
@@ -792,8 +806,7 @@ ngx_http_lrt_task_first(ngx_http_lrt_task_t *task, uint64_t now)
     check = &checker->question[task->begun.check].check;
     t = &checker->group->table;
 
-    window = ngx_max(NGX_HTTP_LRT_CHECK_FIRST,
-                     lrt_table_side(t, checker->generation)->top);
+    window = ngx_max(NGX_HTTP_LRT_CHECK_FIRST, checker->top);
     window = ngx_min(window, check->interval);
 
     task->due = now + ngx_http_lrt_checker_random(checker) % window;

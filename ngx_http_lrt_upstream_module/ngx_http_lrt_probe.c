@@ -529,6 +529,16 @@ ngx_http_lrt_probe_timed_out(ngx_http_lrt_probe_t *probe)
 {
     lrt_check_reason_e  reason;
 
+    /* a body that nobody asked about may come when it likes */
+
+    if (probe->phase == NGX_HTTP_LRT_PROBE_READ
+        && lrt_response_headed(&probe->response)
+        && !lrt_match_wants_body(probe->errand.question->match))
+    {
+        ngx_http_lrt_probe_judge(probe);
+        return;
+    }
+
     if (ngx_http_lrt_now() / 1000
         > probe->deadline + NGX_HTTP_LRT_PROBE_SLACK)
     {
@@ -635,7 +645,8 @@ ngx_http_lrt_probe_done(ngx_http_lrt_probe_t *probe,
     result.time = ngx_http_lrt_now() - probe->asked;
 
     if (probe->phase == NGX_HTTP_LRT_PROBE_READ
-        && probe->response.rc != LRT_RESPONSE_AGAIN)
+        && (probe->response.rc != LRT_RESPONSE_AGAIN
+            || lrt_response_headed(&probe->response)))
     {
         result.status = probe->response.status;
     }

@@ -11,6 +11,8 @@
 
 #include "ngx_http_lrt.h"
 
+#include "lrt_health.h"
+
 
 #define NGX_HTTP_LRT_LEAVE_SLICE  2000       /* us */
 
@@ -173,6 +175,41 @@ ngx_http_lrt_leave_pending(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
         }
 
         ngx_http_lrt_unlock(lscf[i]);
+    }
+}
+
+
+/* servers that drain and have nothing left to do may be stopped */
+
+void
+ngx_http_lrt_report_drained(ngx_http_lrt_main_conf_t *lmcf)
+{
+    uint32_t                    slot, next;
+    lrt_str_t                   name;
+    ngx_uint_t                  i;
+    lrt_table_t                *t;
+    ngx_http_lrt_srv_conf_t   **lscf;
+
+    lscf = lmcf->groups.elts;
+
+    for (i = 0; i < lmcf->groups.nelts; i++) {
+
+        t = &lscf[i]->table;
+
+        if (t->head == NULL || lrt_load(&t->head->superseded)) {
+            continue;
+        }
+
+        next = 0;
+
+        while ((slot = lrt_health_drained(t, &next)) != LRT_NONE) {
+
+            name = lrt_table_name(&t->detail[slot]);
+
+            ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                          "upstream \"%V\": server %*s drains and is idle",
+                          &lscf[i]->upstream->host, name.len, name.data);
+        }
     }
 }
 

@@ -215,7 +215,7 @@ ngx_http_lrt_panic(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         || permille == 0
         || permille > LRT_MAX_PANIC)
     {
-        return "takes \"off\" or percents from 1% to 100%";
+        return "takes \"off\" or percents from 0.1% to 100%";
     }
 
     lscf->conf.settings.panic = (uint32_t) permille;

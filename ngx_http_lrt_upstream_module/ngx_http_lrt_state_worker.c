@@ -470,6 +470,7 @@ ngx_http_lrt_state_apply(ngx_http_lrt_srv_conf_t *lscf,
     uint8_t           *seen;
     ngx_int_t          sound;
     lrt_rc_t           rc;
+    uint32_t           i;
     lrt_plan_t         plan;
     lrt_table_t       *t;
     lrt_policy_t       policy;
@@ -482,18 +483,13 @@ ngx_http_lrt_state_apply(ngx_http_lrt_srv_conf_t *lscf,
 
     ngx_memzero(&set, sizeof(lrt_change_set_t));
 
-    if (!ngx_http_lrt_trylock(lscf)) {
-        return NGX_AGAIN;
-    }
-
     /* and one each for the method and the settings */
 
     seen = ngx_palloc(doc->pool, t->capacity);
     set.change = ngx_palloc(doc->pool, (lrt_plan_max(t, doc->n) + 2)
                                        * sizeof(lrt_change_t));
 
-    if (seen == NULL || set.change == NULL) {
-        ngx_http_lrt_unlock(lscf);
+    if (seen == NULL || set.change == NULL || !ngx_http_lrt_trylock(lscf)) {
         return NGX_AGAIN;
     }
 
@@ -534,7 +530,16 @@ ngx_http_lrt_state_apply(ngx_http_lrt_srv_conf_t *lscf,
         c->settings = &settings;
     }
 
-    rc = lrt_plan(t, doc->server, doc->n, seen, &set, &plan);
+    rc = LRT_OK;
+    lrt_plan_begin(&plan, t, seen, &set);
+
+    for (i = 0; i < doc->n && rc == LRT_OK; i++) {
+        rc = lrt_plan_want(&plan, &doc->server[i]);
+    }
+
+    if (rc == LRT_OK) {
+        rc = lrt_plan_end(&plan);
+    }
 
     if (rc == LRT_OK && set.n) {
         rc = lrt_change_commit(t, &set, ngx_http_lrt_now() / 1000);

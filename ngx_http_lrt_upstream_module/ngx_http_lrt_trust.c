@@ -178,7 +178,8 @@ ngx_http_lrt_trust_of(ngx_http_lrt_main_conf_t *lmcf, const ngx_str_t *path)
 
     for (i = 0; i < lmcf->trusts.nelts; i++) {
         if (trust[i]->path.len == path->len
-            && ngx_strncmp(trust[i]->path.data, path->data, path->len) == 0)
+            && (path->len == 0
+                || ngx_memcmp(trust[i]->path.data, path->data, path->len) == 0))
         {
             return trust[i];
         }

@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_lrt.h"
+#include "lrt_census.h"
 
 
 #define NGX_HTTP_LRT_TICK    100             /* ms */
@@ -20,6 +21,7 @@ static void ngx_http_lrt_start_tick(ngx_cycle_t *cycle,
 static void ngx_http_lrt_tick(ngx_event_t *ev);
 static void ngx_http_lrt_audit(ngx_http_lrt_main_conf_t *lmcf, uint64_t now,
     ngx_uint_t recover);
+static void ngx_http_lrt_tell_panic(ngx_http_lrt_main_conf_t *lmcf);
 static unsigned ngx_http_lrt_dead(uint64_t pid, uint64_t start);
 static ngx_int_t ngx_http_lrt_process_stat(uint64_t pid, u_char *state,
     uint64_t *start);
@@ -200,11 +202,13 @@ ngx_http_lrt_tick(ngx_event_t *ev)
 
     ngx_http_lrt_audit(lmcf, now, reaped);
     ngx_http_lrt_merge_pending(lmcf);
+    ngx_http_lrt_report_drained(lmcf);
     ngx_http_lrt_leave_pending(lmcf, now);
     ngx_http_lrt_cut_off(lmcf);
     ngx_http_lrt_state_tick(lmcf, now);
     ngx_http_lrt_check_tick(lmcf, now);
     ngx_http_lrt_publish_lag(lmcf, ngx_http_lrt_now());
+    ngx_http_lrt_tell_panic(lmcf);
 
     ngx_add_timer(ev, NGX_HTTP_LRT_TICK);
 }
@@ -226,6 +230,58 @@ ngx_http_lrt_audit(ngx_http_lrt_main_conf_t *lmcf, uint64_t now,
         }
 
         lrt_ledger_audit(&lscfp[i]->table, lmcf->registry, now);
+    }
+}
+
+
+/* one worker does, once for each begin and end */
+
+static void
+ngx_http_lrt_tell_panic(ngx_http_lrt_main_conf_t *lmcf)
+{
+    uint32_t                    well, active;
+    uint64_t                    generation;
+    unsigned                    before, after, bit;
+    lrt_tier_e                  tier;
+    ngx_uint_t                  i, level;
+    lrt_table_t                *t;
+    ngx_http_lrt_srv_conf_t   **lscfp;
+
+    static const char *const  tiers[] = { "", "backup " };
+
+    lscfp = lmcf->groups.elts;
+
+    for (i = 0; i < lmcf->groups.nelts; i++) {
+
+        t = &lscfp[i]->table;
+
+        if (!lrt_census_news(t, &before, &after)) {
+            continue;
+        }
+
+        generation = lrt_table_generation(t);
+
+        for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
+
+            bit = 1 << tier;
+
+            if (!((before ^ after) & bit)) {
+                continue;
+            }
+
+            well = lrt_census_well(lrt_load(&t->head->census.value), tier);
+            active = lrt_load(&lrt_table_side(t, generation)
+                                   ->tier[tier].active);
+
+            level = (after & bit) ? NGX_LOG_WARN : NGX_LOG_NOTICE;
+
+            ngx_log_error(level, ngx_cycle->log, 0,
+                          "upstream \"%V\": %uD of %uD %sservers %s healthy, "
+                          "panic %s", &lscfp[i]->upstream->host, well, active,
+                          tiers[tier], (well == 1) ? "is" : "are",
+                          (after & bit) ? "begins: health is ignored"
+                                        : "ends");
+        }
     }
 }
 

@@ -117,6 +117,28 @@ readable('no servers', 0);
 replaced('10,000 again', list(2), added => MANY);
 readable('10,000 again');
 
+# a list is compared with the group before it is applied, and what others
+# change meanwhile goes on to count
+
+my @changes = map { $t->load(port => 'api', method => 'PATCH', rate => 300,
+    uri => $u->uri("servers/$a"), body => qq({"weight":$_})) } 2, 3;
+
+for my $number (3, 2, 3) {
+    my $r = $u->call(PUT => 'servers', list($number), timeout => 60);
+    my $data = LRT::API::data($r);
+
+    is($r->status, 200, 'a list amid changes') or diag($r->body);
+    is_deeply([@$data{qw(added removed)}, $data->{updated}
+        + $data->{unchanged}], [MANY - 2, MANY - 2, 2], 'is applied');
+}
+
+is_deeply($_->stop->{failed}, {}, 'and so are they') or diag($_->summary)
+    for @changes;
+is($u->call(PATCH => "servers/$a", { weight => 9 })->status, 200,
+    'one more change');
+replaced('all that were listed', list(3), updated => 1, unchanged => MANY - 1);
+readable('amid changes');
+
 # answers that are long are finished by workers that have to leave
 
 my @readers = map { $t->load(port => 'api', uri => $_, concurrency => 2,

@@ -65,6 +65,7 @@ for my $name (qw(rr lc)) {
 
     in_change($name, $_) for qw(
         COMMIT_BEGIN COMMIT_ENTRIES COMMIT_BUILT COMMIT_PUBLISHED COMMIT_DONE
+        SLOT_CLEARED
     );
     in_removal($name);
 }

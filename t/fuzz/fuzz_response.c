@@ -7,8 +7,9 @@
  * difference, and nothing is out of bounds.
  *
  * The first bytes of an input say how to cut: SIZES sizes of pieces, which are
- * taken in turn.  Four more choose a part of the text that is repeated, since
- * the limits of the parser are far above the length of inputs.
+ * taken in turn.  Four more may choose a part of the text that is repeated,
+ * since the limits of the parser are far above the length of inputs; not too
+ * often, since that takes time.
  */
 
 
@@ -105,7 +106,7 @@ expand(const uint8_t *p, size_t n)
 {
     size_t  at, size, times, len;
 
-    times = (size_t) 1 << (p[0] & 15);
+    times = (size_t) 1 << (p[0] < 0xf0 ? 0 : p[0] & 15);
     at = (size_t) p[1] << 8 | p[2];
     size = p[3];
 

@@ -307,6 +307,66 @@ fx_method(fx_t *fx, uint32_t method)
 }
 
 
+lrt_rc_t
+fx_settings(fx_t *fx, const lrt_settings_t *settings)
+{
+    lrt_change_t  c;
+
+    memset(&c, 0, sizeof(lrt_change_t));
+
+    c.type = LRT_SET_SETTINGS;
+    c.settings = settings;
+
+    return fx_commit(fx, &c, 1);
+}
+
+
+lrt_check_t
+fx_check(unsigned fails, unsigned passes)
+{
+    lrt_str_t    s[LRT_CHECK_STRINGS];
+    lrt_check_t  check;
+
+    memset(&check, 0, sizeof(lrt_check_t));
+    memset(s, 0, sizeof(s));
+
+    s[LRT_CHECK_URI].data = "/";
+    s[LRT_CHECK_URI].len = 1;
+    (void) lrt_check_set_strings(&check, s);
+
+    check.interval = 5000;
+    check.timeout = 1000;
+    check.fails = (uint16_t) fails;
+    check.passes = (uint16_t) passes;
+
+    return check;
+}
+
+
+lrt_rc_t
+fx_probe(fx_t *fx, uint32_t slot, uint32_t check, lrt_probed_e how,
+    uint64_t us, lrt_turn_t *turn)
+{
+    lrt_probe_t   p;
+    lrt_result_t  result;
+
+    memset(&p, 0, sizeof(lrt_probe_t));
+    p.ident = fx_entry(fx, slot)->ident;
+    p.slot = slot;
+    p.check = check;
+
+    memset(&result, 0, sizeof(lrt_result_t));
+    result.how = how;
+    result.time = us;
+
+    if (lrt_health_begin(&fx->table, &p, fx->now) != LRT_OK) {
+        abort();
+    }
+
+    return lrt_health_result(&fx->table, &p, &result, fx->now, turn);
+}
+
+
 lrt_params_t
 fx_params(uint32_t weight)
 {

@@ -12,6 +12,7 @@
 
 
 #include "lrt_change.h"
+#include "lrt_health.h"
 #include "lrt_inspect.h"
 #include "lrt_ledger.h"
 #include "lrt_merge.h"
@@ -91,6 +92,14 @@ lrt_rc_t fx_modify(fx_t *fx, uint64_t ident, const lrt_params_t *params,
     uint32_t fields);
 lrt_rc_t fx_method(fx_t *fx, uint32_t method);
 lrt_params_t fx_params(uint32_t weight);
+
+lrt_rc_t fx_settings(fx_t *fx, const lrt_settings_t *settings);
+
+/* an http check of "/", and the end of a probe that took so long, us */
+
+lrt_check_t fx_check(unsigned fails, unsigned passes);
+lrt_rc_t fx_probe(fx_t *fx, uint32_t slot, uint32_t check, lrt_probed_e how,
+    uint64_t us, lrt_turn_t *turn);
 
 /* n servers with the given weights, in one commit */
 

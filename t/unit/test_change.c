@@ -60,6 +60,9 @@ static void test_strings(void);
 static void test_held_slots(void);
 static void test_replacing(void);
 static void test_new_servers_start_anew(void);
+static void test_clear(void);
+static void test_killed_clearing(void);
+static void clear_all(void *arg);
 static void test_order(void);
 static void test_hints(void);
 static void test_killed_writer(void);
@@ -96,6 +99,8 @@ main(void)
     run(test_held_slots);
     run(test_replacing);
     run(test_new_servers_start_anew);
+    run(test_clear);
+    run(test_killed_clearing);
     run(test_order);
     run(test_hints);
     run(test_killed_writer);
@@ -554,6 +559,114 @@ test_new_servers_start_anew(void)
 
 
 static void
+test_clear(void)
+{
+    fx_t          fx;
+    uint32_t      i, slot;
+    lrt_pick_t    pick;
+    lrt_params_t  params;
+
+    fx_open(&fx, 4);
+    params = fx_params(1);
+
+    for (i = 0; i < 4; i++) {
+        (void) fx_add(&fx, i, &params);
+    }
+
+    slot = 0;
+    is_u64(lrt_change_clear(&fx.table, &slot, 4), 0, "no slot is free");
+    is_u64(slot, 4, "all were looked at");
+
+    /* one that is held stays as it is */
+
+    (void) fx_pick(&fx, &pick);
+
+    for (i = 1; i <= 4; i++) {
+        (void) fx_remove(&fx, i);
+    }
+
+    slot = 0;
+    is_u64(lrt_change_clear(&fx.table, &slot, 3), 2, "two of three are");
+    is_u64(slot, 3, "three were looked at");
+    is_u64(lrt_change_clear(&fx.table, &slot, UINT32_MAX), 1, "the last one");
+    is_u64(slot, 4, "up to the end");
+
+    for (i = 0; i < 4; i++) {
+        ok((fx.table.detail[i].born != 0) == (i == pick.slot),
+           "slot %u is clear, or held", i);
+    }
+
+    is_u64(fx_number(fx.table.detail[pick.slot].data), pick.ident - 1,
+           "its address is still there");
+
+    (void) fx_end(&fx, &pick, LRT_ENDED_FAILED);
+    slot = pick.slot;
+    is_u64(lrt_change_clear(&fx.table, &slot, 1), 1, "and then that one");
+    is_u64(fx.table.detail[pick.slot].born, 0, "which is clear as well");
+    ok(fx_quiet(&fx) == NULL, "nothing is left in any of them");
+
+    for (i = 0; i < 4; i++) {
+        (void) fx_add(&fx, 10 + i, &params);
+    }
+
+    fx_snapshot(&fx);
+    is_u64(fx.snap.n, 4, "they are given to others");
+    ok(fx_quiet(&fx) == NULL, "valid at the end");
+
+    fx_close(&fx);
+}
+
+
+static void
+test_killed_clearing(void)
+{
+    fx_t          fx;
+    uint32_t      i, slot;
+    lrt_params_t  params;
+
+    fx_open(&fx, 4);
+    params = fx_params(1);
+
+    for (i = 0; i < 4; i++) {
+        (void) fx_add(&fx, i, &params);
+    }
+
+    for (i = 0; i < 3; i++) {
+        (void) fx_remove(&fx, i + 1);
+    }
+
+    ok(fx_killed(LRT_POINT_SLOT_CLEARED, clear_all, &fx), "killed");
+    ok(fx.table.detail[0].born != 0, "a slot is not yet said to be clear");
+    ok(fx_quiet(&fx) == NULL, "valid");
+
+    slot = 0;
+    is_u64(lrt_change_clear(&fx.table, &slot, 1), 1, "it is cleared again");
+    is_u64(fx.table.detail[0].born, 0, "and says so");
+
+    for (i = 0; i < 3; i++) {
+        (void) fx_add(&fx, 10 + i, &params);
+    }
+
+    is_u64(lrt_change_room(&fx.table), 0, "no slot is lost");
+    ok(fx_quiet(&fx) == NULL, "valid at the end");
+
+    fx_close(&fx);
+}
+
+
+static void
+clear_all(void *arg)
+{
+    fx_t      *fx = arg;
+
+    uint32_t   slot;
+
+    slot = 0;
+    (void) lrt_change_clear(&fx->table, &slot, fx->table.capacity);
+}
+
+
+static void
 test_order(void)
 {
     fx_t          fx;
@@ -877,10 +990,15 @@ script(uint32_t capacity, uint32_t steps, uint32_t most)
 static unsigned
 script_step(script_t *sc, uint32_t most)
 {
-    uint32_t          i, n, refused;
+    uint32_t          i, n, refused, slot;
     uint64_t          before;
     lrt_rc_t          rc, want;
     lrt_change_set_t  set;
+
+    if (tap_once_in(4)) {
+        slot = tap_below(sc->fx.table.capacity);
+        (void) lrt_change_clear(&sc->fx.table, &slot, tap_between(1, 100));
+    }
 
     n = tap_once_in(4) ? tap_between(0, most) : 1;
 

@@ -6,7 +6,6 @@
 
 #include "tap.h"
 #include "fixture.h"
-#include "lrt_health.h"
 
 #include <string.h>
 
@@ -27,8 +26,8 @@ static void test_readmit(void);
 static void test_forced(void);
 static void test_move(void);
 static void test_flaps(void);
+static void test_drained(void);
 static uint64_t add(fx_t *fx, uint32_t number);
-static lrt_check_t http_check(unsigned fails, unsigned passes);
 static lrt_rc_t set_checks(fx_t *fx, const lrt_check_t *check, uint32_t n);
 static lrt_rc_t probe(fx_t *fx, uint32_t slot, uint32_t check,
     lrt_probed_e how, lrt_turn_t *turn);
@@ -57,6 +56,7 @@ main(void)
     run(test_forced);
     run(test_move);
     run(test_flaps);
+    run(test_drained);
 
     return tap_end();
 }
@@ -87,7 +87,7 @@ test_verdicts(void)
     for (fails = 1; fails < 5; fails++) {
         for (passes = 1; passes < 5; passes++) {
 
-            check = http_check(fails, passes);
+            check = fx_check(fails, passes);
             word = 0;
 
             for (i = 1; i <= fails; i++) {
@@ -122,7 +122,7 @@ test_verdicts(void)
         }
     }
 
-    check = http_check(3, 3);
+    check = fx_check(3, 3);
     is_u64(lrt_verdict(step(0, &check, LRT_PROBE_PASSED)), LRT_PASSING,
            "the first pass is enough for who was not checked");
 }
@@ -134,7 +134,7 @@ test_unclear(void)
     uint64_t      word;
     lrt_check_t   check;
 
-    check = http_check(2, 2);
+    check = fx_check(2, 2);
 
     word = step(0, &check, LRT_PROBE_PASSED);
     word = step(word, &check, LRT_PROBE_FAILED);
@@ -155,7 +155,7 @@ test_delay(void)
     uint64_t      i, delay, low, high, sum;
     lrt_check_t   check;
 
-    check = http_check(1, 1);
+    check = fx_check(1, 1);
     check.interval = 5000;
     check.jitter = 100;
 
@@ -233,7 +233,7 @@ test_merge(void)
 
     before.slow_start = 1000;
     before.nchecks = 1;
-    before.check[0] = http_check(1, 1);
+    before.check[0] = fx_check(1, 1);
     conf = before;
 
     live = before;
@@ -268,7 +268,7 @@ test_out_and_back(void)
     add(&fx, 0);
     add(&fx, 1);
 
-    check = http_check(3, 2);
+    check = fx_check(3, 2);
     is_u64(set_checks(&fx, &check, 1), LRT_OK, "a check");
     is_u64(state_of(&fx, 0), LRT_STATE_UP, "up before any probe");
 
@@ -314,7 +314,7 @@ test_two_checks(void)
     fx_open(&fx, 8);
     add(&fx, 0);
 
-    check[0] = check[1] = http_check(1, 1);
+    check[0] = check[1] = fx_check(1, 1);
     check[1].port = 81;
     set_checks(&fx, check, 2);
 
@@ -340,7 +340,7 @@ test_mandatory(void)
 
     fx_open(&fx, 8);
 
-    check = http_check(2, 2);
+    check = fx_check(2, 2);
     check.mandatory = 1;
     set_checks(&fx, &check, 1);
     add(&fx, 0);
@@ -372,7 +372,7 @@ test_other_settings(void)
     add(&fx, 0);
     add(&fx, 1);
 
-    check = http_check(1, 1);
+    check = fx_check(1, 1);
     set_checks(&fx, &check, 1);
     probe(&fx, 0, 0, LRT_PROBE_FAILED, &turn);
     probe(&fx, 1, 0, LRT_PROBE_PASSED, &turn);
@@ -413,7 +413,7 @@ test_persistent(void)
         add(&fx, 0);
         add(&fx, 1);
 
-        check = http_check(1, 1);
+        check = fx_check(1, 1);
         check.mandatory = 1;
         check.persistent = persistent;
         set_checks(&fx, &check, 1);
@@ -446,7 +446,7 @@ test_late_prober(void)
     fx_open(&fx, 8);
     add(&fx, 0);
 
-    check = http_check(2, 1);
+    check = fx_check(2, 1);
     set_checks(&fx, &check, 1);
 
     memset(&old, 0, sizeof(lrt_probe_t));
@@ -481,7 +481,7 @@ test_removed_meanwhile(void)
     fx_open(&fx, 4);
     ident = add(&fx, 0);
 
-    check = http_check(1, 1);
+    check = fx_check(1, 1);
     set_checks(&fx, &check, 1);
 
     memset(&old, 0, sizeof(lrt_probe_t));
@@ -522,7 +522,7 @@ test_readmit(void)
     fx_add(&fx, 0, &params);
     fx_add(&fx, 1, &params);
 
-    check = http_check(3, 2);
+    check = fx_check(3, 2);
     set_checks(&fx, &check, 1);
 
     if (!check(fx_pick(&fx, &pick) == LRT_OK, "a request")) {
@@ -555,7 +555,7 @@ test_forced(void)
     fx_open(&fx, 4);
     add(&fx, 0);
 
-    check = http_check(1, 1);
+    check = fx_check(1, 1);
     set_checks(&fx, &check, 1);
     probe(&fx, 0, 0, LRT_PROBE_FAILED, &turn);
 
@@ -597,7 +597,7 @@ test_move(void)
     add(&fx, 0);
     add(&fx, 1);
 
-    check = http_check(1, 1);
+    check = fx_check(1, 1);
     set_checks(&fx, &check, 1);
     probe(&fx, 1, 0, LRT_PROBE_FAILED, &turn);
 
@@ -628,7 +628,7 @@ test_flaps(void)
     fx_open(&fx, 4);
     add(&fx, 0);
 
-    check = http_check(2, 2);
+    check = fx_check(2, 2);
     set_checks(&fx, &check, 1);
 
     for (i = 0; i < 1000; i++) {
@@ -654,6 +654,52 @@ test_flaps(void)
 }
 
 
+static void
+test_drained(void)
+{
+    fx_t          fx;
+    uint32_t      i, slot;
+    uint64_t      ident;
+    lrt_pick_t    pick;
+    lrt_params_t  params;
+
+    fx_open(&fx, 4);
+    ident = add(&fx, 0);
+
+    params = fx_params(1);
+    params.drain = 1;
+
+    for (i = 0; i < 2; i++) {
+
+        if (!check(fx_pick(&fx, &pick) == LRT_OK, "a request")) {
+            return;
+        }
+
+        params.drain = 1;
+        fx_modify(&fx, ident, &params, LRT_F_DRAIN);
+
+        slot = 0;
+        is_u64(lrt_health_drained(&fx.table, &slot), LRT_NONE, "busy");
+
+        fx_end(&fx, &pick, LRT_ENDED_WELL);
+
+        slot = 0;
+        is_u64(lrt_health_drained(&fx.table, &slot), 0, "idle");
+
+        slot = 0;
+        is_u64(lrt_health_drained(&fx.table, &slot), LRT_NONE, "told once");
+
+        params.drain = 0;
+        fx_modify(&fx, ident, &params, LRT_F_DRAIN);
+
+        slot = 0;
+        is_u64(lrt_health_drained(&fx.table, &slot), LRT_NONE, "over");
+    }
+
+    fx_close(&fx);
+}
+
+
 static uint64_t
 add(fx_t *fx, uint32_t number)
 {
@@ -665,47 +711,21 @@ add(fx_t *fx, uint32_t number)
 }
 
 
-static lrt_check_t
-http_check(unsigned fails, unsigned passes)
-{
-    lrt_str_t    s[LRT_CHECK_STRINGS];
-    lrt_check_t  check;
-
-    memset(&check, 0, sizeof(lrt_check_t));
-    memset(s, 0, sizeof(s));
-
-    s[LRT_CHECK_URI].data = "/";
-    s[LRT_CHECK_URI].len = 1;
-    (void) lrt_check_set_strings(&check, s);
-
-    check.interval = 5000;
-    check.timeout = 1000;
-    check.fails = (uint16_t) fails;
-    check.passes = (uint16_t) passes;
-
-    return check;
-}
-
-
 static lrt_rc_t
 set_checks(fx_t *fx, const lrt_check_t *check, uint32_t n)
 {
-    lrt_change_t    c;
     lrt_settings_t  settings;
 
-    memset(&c, 0, sizeof(lrt_change_t));
     memset(&settings, 0, sizeof(lrt_settings_t));
 
     settings.nchecks = n;
+    settings.slow_start = 10000;
 
     if (n) {
         memcpy(settings.check, check, n * sizeof(lrt_check_t));
     }
 
-    c.type = LRT_SET_SETTINGS;
-    c.settings = &settings;
-
-    return fx_commit(fx, &c, 1);
+    return fx_settings(fx, &settings);
 }
 
 
@@ -713,21 +733,7 @@ static lrt_rc_t
 probe(fx_t *fx, uint32_t slot, uint32_t check, lrt_probed_e how,
     lrt_turn_t *turn)
 {
-    lrt_probe_t   p;
-    lrt_result_t  result;
-
-    memset(&p, 0, sizeof(lrt_probe_t));
-    p.ident = fx_entry(fx, slot)->ident;
-    p.slot = slot;
-    p.check = check;
-
-    memset(&result, 0, sizeof(lrt_result_t));
-    result.how = how;
-    result.time = 1000;
-
-    is_u64(lrt_health_begin(&fx->table, &p, fx->now), LRT_OK, "a probe");
-
-    return lrt_health_result(&fx->table, &p, &result, fx->now, turn);
+    return fx_probe(fx, slot, check, how, 1000, turn);
 }
 
 
@@ -743,5 +749,12 @@ state_of(fx_t *fx, uint32_t i)
 static unsigned
 takes_requests(fx_t *fx, uint32_t slot)
 {
-    return lrt_usable(fx_entry(fx, slot), &fx->table.hot[slot], 0, fx->now);
+    lrt_rules_t  rules;
+
+    lrt_rules(&fx->table, lrt_table_generation(&fx->table), LRT_PRIMARY,
+              &rules);
+    rules.lone = 0;
+
+    return lrt_usable(fx_entry(fx, slot), &fx->table.hot[slot], &rules,
+                      fx->now);
 }

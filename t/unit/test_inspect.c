@@ -123,7 +123,7 @@ test_states(void)
         hot.checked = 1000;
 
         memset(&snap, 0, sizeof(lrt_snapshot_t));
-        snap.lone[LRT_PRIMARY] = states[i].lone;
+        snap.rules[LRT_PRIMARY].lone = states[i].lone & 1;
 
         peer = a_peer(&params);
         is_u64(lrt_peer_state(&snap, &peer, &hot, 1000), states[i].state,
@@ -138,15 +138,15 @@ test_states(void)
     hot.fails = 1;
     hot.checked = 1000;
     memset(&snap, 0, sizeof(lrt_snapshot_t));
-    snap.lone[LRT_PRIMARY] = 1;
+    snap.rules[LRT_PRIMARY].lone = 1;
     peer = a_peer(&params);
 
     is_u64(lrt_peer_state(&snap, &peer, &hot, 1000), LRT_STATE_UNAVAIL,
            "a backup beside a lone primary");
-    snap.lone[LRT_BACKUP] = 1;
+    snap.rules[LRT_BACKUP].lone = 1;
     is_u64(lrt_peer_state(&snap, &peer, &hot, 1000), LRT_STATE_UP,
            "a lone backup");
-    snap.lone[LRT_BACKUP] = 0;
+    snap.rules[LRT_BACKUP].lone = 0;
     is_u64(lrt_peer_state(&snap, &peer, &hot, 1000 + 10001), LRT_STATE_UP,
            "after fail_timeout");
 }
@@ -182,13 +182,13 @@ test_state_and_requests(void)
         now = hot.checked + tap_below(3) * 10000;
 
         memset(&snap, 0, sizeof(lrt_snapshot_t));
-        snap.lone[params.backup] = tap_below(2);
+        snap.rules[params.backup].lone = tap_below(2) & 1;
 
         peer = a_peer(&params);
 
         up = lrt_peer_state(&snap, &peer, &hot, now) == LRT_STATE_UP
              && !lrt_peer_busy(&peer, &hot);
-        usable = lrt_usable(&peer.entry, &hot, snap.lone[params.backup], now);
+        usable = lrt_usable(&peer.entry, &hot, &snap.rules[params.backup], now);
 
         if (!check(up == usable, "state %d, usable %u",
                    (int) lrt_peer_state(&snap, &peer, &hot, now), usable))
@@ -385,11 +385,12 @@ test_share_by_weight(void)
     }
 
     fx_snapshot(&fx);
-    is_u64(fx.snap.shares[LRT_PRIMARY], 10, "the sum of weights");
+    is_u64(fx.snap.shares[LRT_PRIMARY], 10 * LRT_RAMP_FULL,
+           "the sum of weights");
     is_u64(fx.snap.shares[LRT_BACKUP], 0, "no backups");
 
     for (i = 0; i < 4; i++) {
-        is_u64(share(i), i + 1, "the weight of server %u", i);
+        is_u64(share(i), (i + 1) * LRT_RAMP_FULL, "the weight of server %u", i);
     }
 
     /* who may get none has no share */
@@ -398,14 +399,16 @@ test_share_by_weight(void)
     set_forced(ident, LRT_FORCED_DOWN);
     fx_snapshot(&fx);
     is_u64(share(3), 0, "forced down");
-    is_u64(fx.snap.shares[LRT_PRIMARY], 6, "the others have it");
+    is_u64(fx.snap.shares[LRT_PRIMARY], 6 * LRT_RAMP_FULL,
+           "the others have it");
 
     params = fx_params(3);
     params.drain = 1;
     (void) fx_modify(&fx, fx.peer[2].entry.ident, &params, LRT_F_DRAIN);
     fx_snapshot(&fx);
     is_u64(share(2), 0, "draining");
-    is_u64(fx.snap.shares[LRT_PRIMARY], 3, "the others have it");
+    is_u64(fx.snap.shares[LRT_PRIMARY], 3 * LRT_RAMP_FULL,
+           "the others have it");
 
     fx_close(&fx);
 }
@@ -464,8 +467,8 @@ test_share_of_tiers(void)
     (void) fx_add(&fx, 1, &params);
 
     fx_snapshot(&fx);
-    is_u64(fx.snap.shares[LRT_PRIMARY], 3, "primaries");
-    is_u64(fx.snap.shares[LRT_BACKUP], 5, "backups");
+    is_u64(fx.snap.shares[LRT_PRIMARY], 3 * LRT_RAMP_FULL, "primaries");
+    is_u64(fx.snap.shares[LRT_BACKUP], 5 * LRT_RAMP_FULL, "backups");
 
     fx_close(&fx);
 }

@@ -174,7 +174,7 @@ test_trial_passes(void)
     now += TIMEOUT + 1;
 
     ok(lrt_passive_pick(&params, &hot, now), "trial");
-    lrt_passive_passed(&hot);
+    (void) lrt_passive_passed(&params, &hot);
 
     /* and all failures are forgotten */
 
@@ -192,14 +192,14 @@ test_success_in_window(void)
 
     /* a success right after failures proves nothing */
 
-    lrt_passive_passed(&hot);
+    (void) lrt_passive_passed(&params, &hot);
     is_u64(hot.fails, 2, "success in the window of the failures");
 
     /* a request that began in a later window does */
 
     now += TIMEOUT + 1;
     ok(lrt_passive_pick(&params, &hot, now), "picked in a new window");
-    lrt_passive_passed(&hot);
+    (void) lrt_passive_passed(&params, &hot);
     is_u64(hot.fails, 0, "success in a new window");
 }
 

@@ -22,6 +22,7 @@ static void test_nothing(void);
 static void test_twice(void);
 static void test_full(void);
 static void test_behind_others(void);
+static void test_outdated(void);
 static void test_twins(void);
 static void test_held(void);
 static void test_random(void);
@@ -32,6 +33,7 @@ static void want(uint32_t i, uint32_t number, unsigned backup,
 static void want_random(void);
 static void random_params(lrt_params_t *params);
 static lrt_rc_t plan(void);
+static lrt_rc_t plan_more(void);
 static lrt_rc_t commit(unsigned dry);
 static unsigned counts(uint32_t added, uint32_t removed, uint32_t updated,
     uint32_t unchanged);
@@ -53,6 +55,7 @@ static uint8_t           seen[CAPACITY];
 static lrt_change_t      changes[WANTED + CAPACITY + 2];
 static lrt_change_set_t  set;
 static lrt_plan_t        result;
+static uint32_t          refused;
 
 
 int
@@ -64,6 +67,7 @@ main(void)
     run(test_twice);
     run(test_full);
     run(test_behind_others);
+    run(test_outdated);
     run(test_twins);
     run(test_held);
     run(test_random);
@@ -115,7 +119,7 @@ test_twice(void)
     want(2, 1, 0, 1);
     nwanted = 3;
     is_u64(plan(), LRT_EXISTS, "a server of the group twice");
-    is_u64(result.refused, 2, "and which of them");
+    is_u64(refused, 2, "and which of them");
 
     /* in the other tier it is another server */
 
@@ -192,14 +196,60 @@ test_behind_others(void)
     changes[0].type = LRT_SET_POLICY;
     changes[0].policy.method = LC;
 
-    is_u64(lrt_plan(&fx.table, wanted, nwanted, seen, &set, &result), LRT_OK,
-           "a plan behind another change");
+    is_u64(plan_more(), LRT_OK, "a plan behind another change");
     is_u64(set.n, 2, "is added to it");
     is_u64(lrt_change_commit(&fx.table, &set, fx.now), LRT_OK, "and commits");
 
     fx_snapshot(&fx);
     is_u64(fx.snap.policy.method, LC, "the change before it");
     is_u64(fx.peer[1].entry.params.weight, 5, "and its own");
+
+    fx_close(&fx);
+}
+
+
+/* without the lock, whatever others do meanwhile */
+
+static void
+test_outdated(void)
+{
+    uint32_t      i;
+    lrt_params_t  params;
+
+    fx_open(&fx, CAPACITY);
+    group(CAPACITY / 4);
+
+    for (nwanted = 0; nwanted < CAPACITY / 4; nwanted++) {
+        want(nwanted, nwanted, 0, 2);
+    }
+
+    memset(&set, 0, sizeof(lrt_change_set_t));
+    set.change = changes;
+
+    lrt_plan_begin(&result, &fx.table, seen, &set);
+
+    /* those that it has found already go, and others come */
+
+    for (i = 0; i < nwanted; i++) {
+        (void) lrt_plan_want(&result, &wanted[i]);
+
+        (void) fx_remove(&fx, i + 1);
+        params = fx_params(1);
+        (void) fx_add(&fx, WANTED + i, &params);
+    }
+
+    (void) lrt_plan_end(&result);
+
+    ok(set.n <= lrt_plan_max(&fx.table, nwanted), "no more changes than room");
+    ok(result.generation != lrt_table_generation(&fx.table),
+       "it is worth nothing");
+
+    set.expected = result.generation;
+    is_u64(commit(0), LRT_CONFLICT, "and refused");
+
+    is_u64(plan(), LRT_OK, "another one");
+    is_u64(commit(0), LRT_OK, "is made, and done");
+    ok(counts(nwanted, nwanted, 0, 0), "all are new, and all others go");
 
     fx_close(&fx);
 }
@@ -520,7 +570,28 @@ plan(void)
 
     set.change = changes;
 
-    return lrt_plan(&fx.table, wanted, nwanted, seen, &set, &result);
+    return plan_more();
+}
+
+
+/* "refused" is the wanted server at fault */
+
+static lrt_rc_t
+plan_more(void)
+{
+    lrt_rc_t  rc;
+
+    lrt_plan_begin(&result, &fx.table, seen, &set);
+
+    for (refused = 0; refused < nwanted; refused++) {
+        rc = lrt_plan_want(&result, &wanted[refused]);
+
+        if (rc != LRT_OK) {
+            return rc;
+        }
+    }
+
+    return lrt_plan_end(&result);
 }
 
 

@@ -309,7 +309,9 @@ killed_at(uint32_t method, unsigned point)
 
     victim = 0;
 
-    if (point >= LRT_POINT_COMMIT_BEGIN && point <= LRT_POINT_COMMIT_DONE) {
+    if ((point >= LRT_POINT_COMMIT_BEGIN && point <= LRT_POINT_COMMIT_DONE)
+        || point == LRT_POINT_SLOT_CLEARED)
+    {
         victim = WRITER;
     }
 

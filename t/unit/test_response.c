@@ -877,7 +877,7 @@ is_limit(const char *text, size_t len, const char *open, const char *closed)
     }
 
     for (i = 0; good && i < 8; i++) {
-        first = i ? tap_below((uint32_t) len) : 1;
+        first = i ? tap_between(1, (uint32_t) len) : 1;
         rest = i ? tap_between(1, 1 << (2 * i + 2)) : 1;
 
         parse(r, text, len, first, rest);

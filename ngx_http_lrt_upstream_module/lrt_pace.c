@@ -1,0 +1,85 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "lrt_pace.h"
+#include "lrt_estimate.h"
+
+
+/* the word: two logarithms of 20 bits, and the number of samples, up to 8 */
+
+#define LRT_PACE_BITS        20
+#define LRT_PACE_MASK        (((uint64_t) 1 << LRT_PACE_BITS) - 1)
+#define LRT_PACE_SAMPLES     8
+
+/* less than a quarter of an octave is chance, more than three say no more */
+
+#define LRT_PACE_CHANCE      (LRT_LOG_ONE / 4)
+#define LRT_PACE_MOST        (3 * LRT_LOG_ONE)
+
+
+uint64_t
+lrt_pace_add(uint64_t word, uint64_t us, unsigned fresh)
+{
+    int64_t   now, log;
+    uint64_t  n, then;
+
+    n = word >> (2 * LRT_PACE_BITS);
+    n += (n < LRT_PACE_SAMPLES);
+
+    now = lrt_pace_now(word);
+    log = lrt_estimate_log(lrt_estimate_add(0, us, 0));
+
+    now += (log - now) / (int64_t) n;
+    then = fresh ? (uint64_t) now : lrt_pace_then(word);
+
+    return n << (2 * LRT_PACE_BITS) | then << LRT_PACE_BITS | (uint64_t) now;
+}
+
+
+uint32_t
+lrt_pace_now(uint64_t word)
+{
+    return (uint32_t) (word & LRT_PACE_MASK);
+}
+
+
+uint32_t
+lrt_pace_then(uint64_t word)
+{
+    return (uint32_t) (word >> LRT_PACE_BITS & LRT_PACE_MASK);
+}
+
+
+uint32_t
+lrt_pace_scale(uint32_t log, uint32_t pace, uint32_t usual)
+{
+    int64_t  change, scaled;
+
+    if (pace == 0 || usual == 0) {
+        return log;
+    }
+
+    change = (int64_t) pace - usual;
+
+    if (change > LRT_PACE_CHANCE) {
+        change -= LRT_PACE_CHANCE;
+
+    } else if (change < -LRT_PACE_CHANCE) {
+        change += LRT_PACE_CHANCE;
+
+    } else {
+        return log;
+    }
+
+    change = (change < LRT_PACE_MOST) ? change : LRT_PACE_MOST;
+    change = (change > -LRT_PACE_MOST) ? change : -LRT_PACE_MOST;
+
+    /* 0 is unknown */
+
+    scaled = (int64_t) log + change;
+
+    return (scaled > 0) ? (uint32_t) scaled : 1;
+}
