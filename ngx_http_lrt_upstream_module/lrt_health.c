@@ -293,6 +293,17 @@ lrt_health_drained(lrt_table_t *t, uint32_t *slot)
 
 
 void
+lrt_health_clear(lrt_health_t *health)
+{
+    lrt_store(&health->checks, 0);
+    lrt_store(&health->fails, 0);
+    lrt_store(&health->unhealthy, 0);
+    lrt_store(&health->turns, 0);
+    lrt_store(&health->downtime, 0);
+}
+
+
+void
 lrt_health_ramp(lrt_hot_t *hot, uint64_t now)
 {
     uint64_t  old, new;

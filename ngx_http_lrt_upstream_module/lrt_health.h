@@ -141,6 +141,10 @@ void lrt_health_ask(lrt_table_t *t, uint32_t slot);
 
 unsigned lrt_health_asked(lrt_table_t *t, uint32_t slot);
 
+/* its counters start again; what is known of the server stays */
+
+void lrt_health_clear(lrt_health_t *health);
+
 /*
  * The next server that drains, from *slot on, and was found idle for the first
  * time since: LRT_NONE if there is none.  Each is told to one caller only.

@@ -16,6 +16,7 @@
 #define LRT_SNAPSHOT_TRIES   64
 
 
+static lrt_rc_t lrt_peer_present(const lrt_table_t *t, const lrt_peer_t *peer);
 static const char *lrt_validate_entries(const lrt_table_t *t,
     uint64_t generation);
 static const char *lrt_validate_tier(const lrt_table_t *t, uint64_t generation,
@@ -57,6 +58,7 @@ lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap, lrt_peer_t *peer,
 
         snap->generation = generation;
         snap->policy = side->policy;
+        snap->settings = side->settings;
         snap->n = n;
 
         for (i = 0; i < n && i < t->capacity && i < max; i++) {
@@ -152,6 +154,33 @@ lrt_peer_state(const lrt_snapshot_t *snap, const lrt_peer_t *peer,
 }
 
 
+uint64_t
+lrt_peer_out_since(lrt_state_e state, const lrt_hot_t *hot)
+{
+    uint64_t  health;
+
+    health = lrt_load(&hot->health);
+
+    if (lrt_health_use(health) != LRT_USE_FREE) {
+        return lrt_health_since(health);
+    }
+
+    return (state == LRT_STATE_UNAVAIL) ? lrt_load(&hot->checked) : 0;
+}
+
+
+uint64_t
+lrt_peer_downtime(lrt_state_e state, const lrt_hot_t *hot,
+    const lrt_health_t *health, uint64_t now)
+{
+    uint64_t  since;
+
+    since = lrt_peer_out_since(state, hot);
+
+    return health->downtime + ((since && since < now) ? now - since : 0);
+}
+
+
 uint32_t
 lrt_peer_ramp(const lrt_snapshot_t *snap, const lrt_peer_t *peer,
     const lrt_hot_t *hot, uint64_t now)
@@ -230,8 +259,6 @@ lrt_rc_t
 lrt_peer_copy(const lrt_table_t *t, const lrt_peer_t *peer, lrt_hot_t *hot,
     lrt_detail_t *detail)
 {
-    uint64_t  generation;
-
     if (hot) {
         *hot = t->hot[peer->slot];
     }
@@ -240,10 +267,29 @@ lrt_peer_copy(const lrt_table_t *t, const lrt_peer_t *peer, lrt_hot_t *hot,
         *detail = t->detail[peer->slot];
     }
 
-    /*
-     * A writer clears a slot only while it is not in use in the generation in
-     * force, so the copy is whole if the server is in use now.
-     */
+    return lrt_peer_present(t, peer);
+}
+
+
+lrt_rc_t
+lrt_peer_health(const lrt_table_t *t, const lrt_peer_t *peer,
+    lrt_health_t *health)
+{
+    *health = t->health[peer->slot];
+
+    return lrt_peer_present(t, peer);
+}
+
+
+/*
+ * A writer clears a slot only while it is not in use in the generation in
+ * force, so what was copied is whole if the server is in use now.
+ */
+
+static lrt_rc_t
+lrt_peer_present(const lrt_table_t *t, const lrt_peer_t *peer)
+{
+    uint64_t  generation;
 
     do {
         lrt_fence();

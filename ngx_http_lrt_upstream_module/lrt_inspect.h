@@ -25,6 +25,7 @@ typedef struct {
 typedef struct {
     uint64_t             generation;
     lrt_policy_t         policy;
+    lrt_settings_t       settings;
     uint32_t             n;              /* servers in the group */
     uint32_t             copied;         /* those that "peer" had room for */
     uint32_t             zombies;        /* removed, but still held */
@@ -64,8 +65,25 @@ lrt_rc_t lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap,
 lrt_rc_t lrt_peer_copy(const lrt_table_t *t, const lrt_peer_t *peer,
     lrt_hot_t *hot, lrt_detail_t *detail);
 
+/* the same of what checks have found; LRT_MISSING */
+
+lrt_rc_t lrt_peer_health(const lrt_table_t *t, const lrt_peer_t *peer,
+    lrt_health_t *health);
+
 lrt_state_e lrt_peer_state(const lrt_snapshot_t *snap, const lrt_peer_t *peer,
     const lrt_hot_t *hot, uint64_t now);
+
+/*
+ * Since when requests have not gone there, ms: because of checks, or in
+ * "unavail" of the last failure.  0: they do, or somebody wants it so.
+ */
+
+uint64_t lrt_peer_out_since(lrt_state_e state, const lrt_hot_t *hot);
+
+/* all the time that it was so, ms; of what requests have found, that of now */
+
+uint64_t lrt_peer_downtime(lrt_state_e state, const lrt_hot_t *hot,
+    const lrt_health_t *health, uint64_t now);
 
 /* the part of its load that a server in its slow start gets; 1000: all */
 

@@ -15,6 +15,7 @@
 #include "ngx_http_lrt.h"
 #include "ngx_http_lrt_out.h"
 #include "ngx_http_lrt_spec.h"
+#include "lrt_health.h"
 #include "lrt_split.h"
 
 
@@ -80,6 +81,7 @@ struct ngx_http_lrt_api_s {
     uint64_t                         now;        /* ms, of the snapshot */
     lrt_detail_t                     detail;
     lrt_hot_t                        hot;
+    lrt_health_t                     health;
 
     const char                      *list_key;
     uint64_t                         index;      /* that the client has */
@@ -109,7 +111,7 @@ struct ngx_http_lrt_api_s {
     ngx_uint_t                       outdated;   /* plans that were */
     uint32_t                         cleared;    /* free slots */
     ngx_uint_t                       dry;
-    ngx_uint_t                       method;     /* the body is of a group */
+    ngx_http_lrt_group_spec_t       *settings;   /* the body is of a group */
     uint64_t                         hidden;     /* ident, left out of lists */
     ngx_uint_t                       drain;
     uint64_t                         drain_time;     /* ms */
@@ -173,6 +175,10 @@ ngx_int_t ngx_http_lrt_api_expected(ngx_http_lrt_api_t *api,
 
 void ngx_http_lrt_api_refuse(ngx_http_lrt_api_t *api);
 
+/* says where in the body, or in a list, api->fault is */
+
+void ngx_http_lrt_api_fault_place(ngx_http_lrt_api_t *api);
+
 /* ngx_http_lrt_api_status.c: documents to read */
 
 ngx_int_t ngx_http_lrt_api_root(ngx_http_lrt_api_t *api);
@@ -213,6 +219,26 @@ ngx_int_t ngx_http_lrt_api_not_found(ngx_http_lrt_api_t *api);
 extern const char *const  ngx_http_lrt_state_words[];
 
 /*
+ * ngx_http_lrt_api_health.c: what is known of api->health and api->hot, in the
+ * wire format and beyond it.
+ */
+
+void ngx_http_lrt_api_health(ngx_http_lrt_api_t *api, lrt_state_e state);
+void ngx_http_lrt_api_health_more(ngx_http_lrt_api_t *api);
+
+/* POST: a probe now */
+
+ngx_int_t ngx_http_lrt_api_check(ngx_http_lrt_api_t *api);
+
+/* the time of day at a moment of our clock, both in ms */
+
+uint64_t ngx_http_lrt_api_wall(ngx_http_lrt_api_t *api, uint64_t ms);
+
+/* when the last probe of a check began, of our clock; 0 if none has ended */
+
+uint64_t ngx_http_lrt_api_checked(ngx_http_lrt_api_t *api, ngx_uint_t check);
+
+/*
  * ngx_http_lrt_api_commit.c: "commit" will be the next step, under the
  * writers' lock as soon as it is free, with room for n changes.
  */
@@ -234,10 +260,22 @@ u_char *ngx_http_lrt_api_log_params(u_char *p, u_char *last,
 
 ngx_int_t ngx_http_lrt_api_wait_idle(ngx_http_lrt_api_t *api);
 ngx_int_t ngx_http_lrt_api_wait_changed(ngx_http_lrt_api_t *api);
-ngx_int_t ngx_http_lrt_api_set_method(ngx_http_lrt_api_t *api);
-ngx_int_t ngx_http_lrt_api_config(ngx_http_lrt_api_t *api);
 ngx_int_t ngx_http_lrt_api_ready(ngx_http_lrt_api_t *api);
 ngx_int_t ngx_http_lrt_api_reset_server(ngx_http_lrt_api_t *api);
+
+/* sets the end of waiting by an argument; then: NGX_DECLINED if it is over */
+
+ngx_int_t ngx_http_lrt_api_wait(ngx_http_lrt_api_t *api, const char *name,
+    uint64_t usual);
+ngx_int_t ngx_http_lrt_api_poll(ngx_http_lrt_api_t *api, ngx_uint_t done);
+
+/* ngx_http_lrt_api_settings.c: PATCH of a group */
+
+ngx_int_t ngx_http_lrt_api_set_group(ngx_http_lrt_api_t *api);
+
+/* ngx_http_lrt_api_config.c: a group as a configuration */
+
+ngx_int_t ngx_http_lrt_api_config(ngx_http_lrt_api_t *api);
 
 /* ngx_http_lrt_api_change.c */
 

@@ -19,21 +19,16 @@
 #define NGX_HTTP_LRT_API_MANY    65536
 
 
-static const ngx_http_lrt_field_t  ngx_http_lrt_api_group_fields[] = {
-
-    { "method", NGX_HTTP_LRT_TEXT, offsetof(ngx_http_lrt_spec_t, method), 0,
-      LRT_DATA_LEN, NULL, NULL },
-
-    { NULL, 0, 0, 0, 0, NULL, NULL }
-};
-
-
 static ngx_int_t ngx_http_lrt_api_read_more(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_piece(ngx_http_lrt_api_t *api,
     ngx_str_t *piece);
 static ngx_int_t ngx_http_lrt_api_collect(ngx_http_lrt_api_t *api,
     const lrt_span_t *span);
-static ngx_int_t ngx_http_lrt_api_spec(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_object(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_group_spec(ngx_http_lrt_api_t *api,
+    ngx_str_t *text);
+static ngx_int_t ngx_http_lrt_api_spec(ngx_http_lrt_api_t *api,
+    ngx_str_t *text);
 static ngx_uint_t ngx_http_lrt_api_permits(ngx_http_lrt_loc_conf_t *llcf,
     struct sockaddr *sa);
 
@@ -211,15 +206,55 @@ ngx_http_lrt_api_collect(ngx_http_lrt_api_t *api, const lrt_span_t *span)
         return NGX_OK;
     }
 
-    return ngx_http_lrt_api_spec(api);
+    return ngx_http_lrt_api_object(api);
 }
 
 
 static ngx_int_t
-ngx_http_lrt_api_spec(ngx_http_lrt_api_t *api)
+ngx_http_lrt_api_object(ngx_http_lrt_api_t *api)
+{
+    ngx_str_t  text;
+
+    text.data = api->object->pos;
+    text.len = api->object->last - api->object->pos;
+
+    api->object->last = api->object->pos;
+
+    return api->settings ? ngx_http_lrt_api_group_spec(api, &text)
+                         : ngx_http_lrt_api_spec(api, &text);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_group_spec(ngx_http_lrt_api_t *api, ngx_str_t *text)
+{
+    ngx_int_t                   rc;
+    ngx_http_lrt_group_spec_t  *spec;
+
+    spec = api->settings;
+
+    /* of a list, which is no group */
+
+    if (api->split.list) {
+        return NGX_OK;
+    }
+
+    rc = ngx_http_lrt_json_read(api->request->pool, text,
+                                ngx_http_lrt_group_fields, spec, &spec->given,
+                                &api->fault);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_lrt_api_fault_place(api);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_api_spec(ngx_http_lrt_api_t *api, ngx_str_t *text)
 {
     ngx_int_t             rc;
-    ngx_str_t             text;
     ngx_http_lrt_spec_t  *spec, extra;
 
     /* what no zone of this size can hold is looked at, and forgotten */
@@ -238,16 +273,13 @@ ngx_http_lrt_api_spec(ngx_http_lrt_api_t *api)
     ngx_memzero(spec, sizeof(ngx_http_lrt_spec_t));
     ngx_http_lrt_server_defaults(&spec->server.params);
 
-    text.data = api->object->pos;
-    text.len = api->object->last - api->object->pos;
+    rc = ngx_http_lrt_json_read(api->request->pool, text,
+                                ngx_http_lrt_spec_fields, spec, &spec->given,
+                                &api->fault);
 
-    rc = ngx_http_lrt_json_read(api->request->pool, &text,
-                                api->method ? ngx_http_lrt_api_group_fields
-                                            : ngx_http_lrt_spec_fields,
-                                spec,
-                                &spec->given, &api->fault);
-
-    api->object->last = api->object->pos;
+    if (rc == NGX_DECLINED) {
+        ngx_http_lrt_api_fault_place(api);
+    }
 
     if (rc == NGX_OK) {
         rc = ngx_http_lrt_spec_check(api->request->pool, spec, &api->fault);

@@ -43,7 +43,7 @@ static ngx_int_t ngx_http_lrt_api_wanted(ngx_http_lrt_api_t *api,
     ngx_uint_t listed);
 static ngx_int_t ngx_http_lrt_api_exists(ngx_http_lrt_api_t *api,
     const lrt_server_t *server);
-static ngx_int_t ngx_http_lrt_api_backups(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_fits(ngx_http_lrt_api_t *api);
 
 
 /* POST of one server, or of a list */
@@ -84,7 +84,7 @@ ngx_http_lrt_api_add_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
 
     spec = api->specs.elts;
 
-    rc = ngx_http_lrt_api_backups(api);
+    rc = ngx_http_lrt_api_fits(api);
 
     for (i = 0; i < api->specs.nelts && rc == NGX_OK; i++) {
 
@@ -239,7 +239,7 @@ ngx_http_lrt_api_plan(ngx_http_lrt_api_t *api, ngx_uint_t locked)
         }
     }
 
-    rc = ngx_http_lrt_api_backups(api);
+    rc = ngx_http_lrt_api_fits(api);
 
     if (rc == NGX_OK && lrt_plan_end(&api->plan) == LRT_FULL) {
         return ngx_http_lrt_api_full(api, api->plan.added);
@@ -627,6 +627,7 @@ ngx_http_lrt_api_reset_locked(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
 
     for (slot = 0; slot < t->capacity && !api->dry; slot++) {
         lrt_stats_reset(&t->detail[slot].stats);
+        lrt_health_clear(&t->health[slot]);
     }
 
     set->generation = lrt_table_generation(t);
@@ -720,28 +721,37 @@ ngx_http_lrt_api_has(ngx_http_lrt_api_t *api, const lrt_server_t *server)
 }
 
 
+/* what method and checks of the group have against one of the servers */
+
 static ngx_int_t
-ngx_http_lrt_api_backups(ngx_http_lrt_api_t *api)
+ngx_http_lrt_api_fits(ngx_http_lrt_api_t *api)
 {
-    uint32_t              method;
+    ngx_int_t             rc;
     ngx_uint_t            i;
     lrt_table_t          *t;
+    const lrt_side_t     *side;
+    const lrt_method_t   *method;
     ngx_http_lrt_spec_t  *spec;
 
     t = &api->group->table;
     spec = api->specs.elts;
-    method = lrt_table_side(t, lrt_table_generation(t))->policy.method;
-
-    if (!(lrt_method(method)->takes & LRT_NO_BACKUP)) {
-        return NGX_OK;
-    }
+    side = lrt_table_side(t, lrt_table_generation(t));
+    method = lrt_method(side->policy.method);
 
     for (i = 0; i < api->specs.nelts; i++) {
-        if (spec[i].server.params.backup) {
+
+        if (spec[i].server.params.backup && (method->takes & LRT_NO_BACKUP)) {
             return ngx_http_lrt_fault(api->request->pool, &api->fault,
                                       NGX_HTTP_BAD_REQUEST, "UpstreamNoBackup",
                                       "\"%s\" has no backup servers",
-                                      lrt_method(method)->name);
+                                      method->name);
+        }
+
+        rc = ngx_http_lrt_group_probes(api->request->pool, &side->settings,
+                                       spec[i].server.sockaddr, &api->fault);
+
+        if (rc != NGX_OK) {
+            return rc;
         }
     }
 

@@ -37,6 +37,27 @@ static const struct {
 
 
 void
+ngx_http_lrt_api_fault_place(ngx_http_lrt_api_t *api)
+{
+    ngx_http_lrt_fault_t  *fault;
+
+    fault = &api->fault;
+
+    if (fault->line) {
+        (void) ngx_http_lrt_fault(api->request->pool, fault, fault->status,
+                                  fault->code, "%V at line %d, column %d",
+                                  &fault->text, fault->line, fault->column);
+
+    } else if (fault->element) {
+        (void) ngx_http_lrt_fault(api->request->pool, fault, fault->status,
+                                  fault->code, "%s %ui: %V",
+                                  ngx_http_lrt_fault_element(fault),
+                                  &fault->text);
+    }
+}
+
+
+void
 ngx_http_lrt_api_refuse(ngx_http_lrt_api_t *api)
 {
     ngx_str_t                   id;

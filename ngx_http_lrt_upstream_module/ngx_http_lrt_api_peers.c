@@ -194,8 +194,10 @@ ngx_http_lrt_api_write_peers(ngx_http_lrt_api_t *api, const ngx_str_t *key)
 
         /* who was removed meanwhile is not mentioned */
 
-        if (lrt_peer_copy(&api->group->table, peer, &api->hot, &api->detail)
-            == LRT_OK)
+        if (lrt_peer_health(&api->group->table, peer, &api->health) == LRT_OK
+            && lrt_peer_copy(&api->group->table, peer, &api->hot,
+                             &api->detail)
+               == LRT_OK)
         {
             ngx_http_lrt_api_peer(api, peer);
         }
@@ -272,13 +274,7 @@ ngx_http_lrt_api_peer(ngx_http_lrt_api_t *api, const lrt_peer_t *peer)
     ngx_http_lrt_json_uint(o, "fails", st->fails);
     ngx_http_lrt_json_uint(o, "unavail", st->unavail);
 
-    ngx_http_lrt_json_open(o, "health_checks", '{');
-    ngx_http_lrt_json_uint(o, "checks", 0);
-    ngx_http_lrt_json_uint(o, "fails", 0);
-    ngx_http_lrt_json_uint(o, "unhealthy", 0);
-    ngx_http_lrt_json_close(o, '}');
-
-    ngx_http_lrt_json_uint(o, "downtime", 0);
+    ngx_http_lrt_api_health(api, state);
 
     if (st->selected) {
         ngx_http_lrt_json_moment(o, "selected", st->selected);
@@ -407,6 +403,8 @@ ngx_http_lrt_api_peer_more(ngx_http_lrt_api_t *api, const lrt_peer_t *peer,
                                           ? (uint64_t) api->hot.inflight : 0);
     ngx_http_lrt_json_uint(o, "window_fails", api->hot.fails);
 
+    ngx_http_lrt_api_health_more(api);
+
     if (lrt_least_time_known(&score)) {
         ngx_http_lrt_json_uint(o, "estimate_us", lrt_least_time_known(&score));
     }
@@ -467,6 +465,7 @@ ngx_http_lrt_api_group_more(ngx_http_lrt_api_t *api)
     ngx_http_lrt_json_open(o, "lrt", '{');
     ngx_http_lrt_json_uint(o, "generation", api->snap.generation);
     ngx_http_lrt_api_method_text(api, "method", &api->snap.policy);
+    ngx_http_lrt_group_write(o, &api->snap.settings);
 
     if (api->group->state) {
         ngx_http_lrt_json_open(o, "state", '{');

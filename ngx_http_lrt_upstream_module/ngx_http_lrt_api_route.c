@@ -58,7 +58,7 @@ static const ngx_http_lrt_api_route_t  ngx_http_lrt_api_routes[] = {
 
     { "http/upstreams", ngx_http_lrt_api_upstreams, NULL, NULL, NULL, NULL },
     { "http/upstreams/U", ngx_http_lrt_api_upstream, NULL, NULL,
-      ngx_http_lrt_api_set_method, ngx_http_lrt_api_reset },
+      ngx_http_lrt_api_set_group, ngx_http_lrt_api_reset },
     { "http/upstreams/U/servers", ngx_http_lrt_api_servers,
       ngx_http_lrt_api_add, ngx_http_lrt_api_replace, NULL, NULL },
     { "http/upstreams/U/servers/S", ngx_http_lrt_api_server, NULL, NULL,
@@ -74,6 +74,8 @@ static const ngx_http_lrt_api_route_t  ngx_http_lrt_api_own_routes[] = {
 
     { "ready", ngx_http_lrt_api_ready, NULL, NULL, NULL, NULL },
     { "upstreams/U/config", ngx_http_lrt_api_config, NULL, NULL, NULL, NULL },
+    { "upstreams/U/servers/S/check", NULL, ngx_http_lrt_api_check, NULL, NULL,
+      NULL },
     { "upstreams/U/servers/S/stats", NULL, NULL, NULL, NULL,
       ngx_http_lrt_api_reset_server },
 

@@ -64,6 +64,8 @@ ngx_http_lrt_init_upstream(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
     lscf = ngx_http_conf_upstream_srv_conf(us, ngx_http_lrt_upstream_module);
 
     lscf->upstream = us;
+    lscf->main = ngx_http_conf_get_module_main_conf(cf,
+                                                ngx_http_lrt_upstream_module);
     declared = ngx_http_lrt_take_zone(us);
 
     /* the array may have moved since, but not the name */

@@ -18,14 +18,24 @@ static ngx_int_t ngx_http_lrt_json_object(ngx_pool_t *pool, json_t *from,
     const ngx_http_lrt_field_t *fields, void *object, uint32_t *given,
     ngx_http_lrt_fault_t *fault);
 static ngx_int_t ngx_http_lrt_json_elements(ngx_pool_t *pool, json_t *all,
-    const ngx_http_lrt_list_t *list, ngx_array_t *elements,
+    const ngx_http_lrt_field_t *field, ngx_array_t *elements,
     ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_json_element(ngx_pool_t *pool, json_t *from,
+    const ngx_http_lrt_list_t *list, char *element,
+    ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_json_copy(ngx_pool_t *pool, json_t *from,
+    ngx_str_t *s, ngx_http_lrt_fault_t *fault);
+static const ngx_http_lrt_field_t *ngx_http_lrt_json_field(
+    const ngx_http_lrt_field_t *field, const char *key);
 static void ngx_http_lrt_json_member(ngx_pool_t *pool,
     ngx_http_lrt_fault_t *fault, const char *key);
 static ngx_int_t ngx_http_lrt_json_value(ngx_pool_t *pool, json_t *from,
     const ngx_http_lrt_field_t *field, void *object, uint32_t *given,
     ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_json_no_memory(ngx_pool_t *pool,
+    ngx_http_lrt_fault_t *fault);
 static ngx_int_t ngx_http_lrt_json_period_value(json_t *from, uint64_t *ms);
+static ngx_int_t ngx_http_lrt_json_percents(json_t *from, uint64_t *permille);
 static ngx_int_t ngx_http_lrt_json_word(json_t *from, const char *const *words,
     uint8_t *number);
 
@@ -43,10 +53,12 @@ ngx_http_lrt_json_read(ngx_pool_t *pool, ngx_str_t *text,
                       JSON_REJECT_DUPLICATES|JSON_DECODE_ANY, &error);
 
     if (root == NULL) {
+        fault->line = error.line;
+        fault->column = error.column;
+
         return ngx_http_lrt_fault(pool, fault,
                                   NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, "JsonError",
-                                  "%s at line %d, column %d", error.text,
-                                  error.line, error.column);
+                                  "%s", error.text);
     }
 
     *given = 0;
@@ -66,106 +78,100 @@ ngx_http_lrt_json_read(ngx_pool_t *pool, ngx_str_t *text,
 }
 
 
-ngx_int_t
-ngx_http_lrt_json_document(ngx_pool_t *pool, ngx_str_t *text,
-    const ngx_http_lrt_field_t *fields, void *object, uint32_t *given,
-    const ngx_http_lrt_list_t *list, ngx_array_t *elements,
-    ngx_http_lrt_fault_t *fault)
-{
-    json_t        *root, *all;
-    ngx_int_t      rc;
-    json_error_t   error;
-
-    root = json_loadb((char *) text->data, text->len, JSON_REJECT_DUPLICATES,
-                      &error);
-
-    if (root == NULL) {
-        return ngx_http_lrt_fault(pool, fault,
-                                  NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, "JsonError",
-                                  "line %d: %s", error.line, error.text);
-    }
-
-    *given = 0;
-    all = NULL;
-
-    if (json_is_object(root)) {
-        all = json_incref(json_object_get(root, list->name));
-        json_object_del(root, list->name);
-    }
-
-    if (!json_is_array(all)) {
-        rc = ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
-                                NGX_HTTP_LRT_BAD_FORMAT,
-                                "line 1: an object with a list \"%s\" is "
-                                "expected", list->name);
-    } else {
-        rc = ngx_http_lrt_json_object(pool, root, fields, object, given,
-                                      fault);
-    }
-
-    if (rc == NGX_OK) {
-        rc = ngx_http_lrt_json_elements(pool, all, list, elements, fault);
-    }
-
-    json_decref(all);
-    json_decref(root);
-
-    return rc;
-}
-
-
 static ngx_int_t
 ngx_http_lrt_json_elements(ngx_pool_t *pool, json_t *all,
-    const ngx_http_lrt_list_t *list, ngx_array_t *elements,
+    const ngx_http_lrt_field_t *field, ngx_array_t *elements,
     ngx_http_lrt_fault_t *fault)
 {
-    char       *element;
-    size_t      i;
-    json_t     *from;
-    uint32_t   *given;
-    ngx_int_t   rc;
-    ngx_str_t  *text;
+    char                       *element;
+    size_t                      i;
+    json_t                     *from;
+    ngx_int_t                   rc;
+    const ngx_http_lrt_list_t  *list;
+
+    if (json_array_size(all) > field->max) {
+        return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                  NGX_HTTP_LRT_BAD_FORMAT,
+                                  "\"%s\" has more than %uL elements",
+                                  field->name, field->max);
+    }
+
+    list = field->words;
 
     json_array_foreach(all, i, from) {
 
         element = ngx_array_push(elements);
+
         if (element == NULL) {
-            return NGX_ERROR;
+            return ngx_http_lrt_json_no_memory(pool, fault);
         }
 
         list->begin(element);
-        given = (uint32_t *) (element + list->given);
 
-        if (json_is_object(from)) {
-            rc = ngx_http_lrt_json_object(pool, from, list->fields, element,
-                                          given, fault);
-
-        } else if (json_is_string(from)) {
-            text = (ngx_str_t *) (element + list->text);
-            text->len = json_string_length(from);
-            text->data = ngx_pnalloc(pool, text->len + 1);
-
-            if (text->data == NULL) {
-                return NGX_ERROR;
-            }
-
-            ngx_memcpy(text->data, json_string_value(from), text->len + 1);
-
-            *given = list->text_given;
-            rc = NGX_OK;
-
-        } else {
-            rc = ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
-                                    NGX_HTTP_LRT_BAD_FORMAT,
-                                    "an object or a text is expected");
-        }
+        rc = ngx_http_lrt_json_element(pool, from, list, element, fault);
 
         if (rc != NGX_OK) {
+            fault->list = list;
+            fault->element = i + 1;
             return rc;
         }
     }
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_json_element(ngx_pool_t *pool, json_t *from,
+    const ngx_http_lrt_list_t *list, char *element,
+    ngx_http_lrt_fault_t *fault)
+{
+    uint32_t  *given;
+
+    given = (uint32_t *) (element + list->given);
+
+    if (json_is_object(from)) {
+        return ngx_http_lrt_json_object(pool, from, list->fields, element,
+                                        given, fault);
+    }
+
+    if (json_is_string(from) && list->text_given) {
+        *given = list->text_given;
+        return ngx_http_lrt_json_copy(pool, from,
+                                      (ngx_str_t *) (element + list->text),
+                                      fault);
+    }
+
+    return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                              NGX_HTTP_LRT_BAD_FORMAT,
+                              list->text_given
+                              ? "an object or a text is expected"
+                              : "an object is expected");
+}
+
+
+static ngx_int_t
+ngx_http_lrt_json_copy(ngx_pool_t *pool, json_t *from, ngx_str_t *s,
+    ngx_http_lrt_fault_t *fault)
+{
+    s->len = json_string_length(from);
+    s->data = ngx_pnalloc(pool, s->len + 1);
+
+    if (s->data == NULL) {
+        return ngx_http_lrt_json_no_memory(pool, fault);
+    }
+
+    ngx_memcpy(s->data, json_string_value(from), s->len + 1);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_json_no_memory(ngx_pool_t *pool, ngx_http_lrt_fault_t *fault)
+{
+    return ngx_http_lrt_fault(pool, fault, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                              "BodyReadError", "no memory");
 }
 
 
@@ -181,13 +187,9 @@ ngx_http_lrt_json_object(ngx_pool_t *pool, json_t *from,
 
     json_object_foreach(from, key, value) {
 
-        for (field = fields; field->name; field++) {
-            if (ngx_strcmp(field->name, key) == 0) {
-                break;
-            }
-        }
+        field = ngx_http_lrt_json_field(fields, key);
 
-        if (field->name == NULL) {
+        if (field == NULL) {
             rc = ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
                                     NGX_HTTP_LRT_BAD_FORMAT,
                                     "unknown parameter \"%s\"", key);
@@ -215,6 +217,22 @@ ngx_http_lrt_json_object(ngx_pool_t *pool, json_t *from,
 }
 
 
+static const ngx_http_lrt_field_t *
+ngx_http_lrt_json_field(const ngx_http_lrt_field_t *field, const char *key)
+{
+    while (field->name == NULL || ngx_strcmp(field->name, key) != 0) {
+
+        field = field->name ? field + 1 : field->words;
+
+        if (field == NULL) {
+            return NULL;
+        }
+    }
+
+    return field;
+}
+
+
 static void
 ngx_http_lrt_json_member(ngx_pool_t *pool, ngx_http_lrt_fault_t *fault,
     const char *key)
@@ -238,15 +256,20 @@ ngx_http_lrt_json_value(ngx_pool_t *pool, json_t *from,
     const ngx_http_lrt_field_t *field, void *object, uint32_t *given,
     ngx_http_lrt_fault_t *fault)
 {
-    char        *p;
-    uint64_t     n;
-    ngx_str_t   *s;
+    char      *p;
+    uint64_t   n;
 
     p = (char *) object + field->offset;
     n = 0;
 
-    if ((json_is_object(from) || json_is_array(from))
-        && (field->kind != NGX_HTTP_LRT_NESTED || json_is_array(from)))
+    if (field->kind == NGX_HTTP_LRT_LIST && !json_is_array(from)) {
+        return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
+                                  NGX_HTTP_LRT_BAD_FORMAT,
+                                  "a list \"%s\" is expected", field->name);
+    }
+
+    if ((json_is_object(from) && field->kind != NGX_HTTP_LRT_NESTED)
+        || (json_is_array(from) && field->kind != NGX_HTTP_LRT_LIST))
     {
         return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
                                   NGX_HTTP_LRT_BAD_FORMAT,
@@ -256,6 +279,7 @@ ngx_http_lrt_json_value(ngx_pool_t *pool, json_t *from,
 
     switch (field->kind) {
 
+    case NGX_HTTP_LRT_UINT16:
     case NGX_HTTP_LRT_UINT32:
     case NGX_HTTP_LRT_UINT64:
 
@@ -270,6 +294,14 @@ ngx_http_lrt_json_value(ngx_pool_t *pool, json_t *from,
     case NGX_HTTP_LRT_PERIOD32:
 
         if (ngx_http_lrt_json_period_value(from, &n) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        break;
+
+    case NGX_HTTP_LRT_PERCENTS:
+
+        if (ngx_http_lrt_json_percents(from, &n) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -296,37 +328,38 @@ ngx_http_lrt_json_value(ngx_pool_t *pool, json_t *from,
         return ngx_http_lrt_json_object(pool, from, field->words, object,
                                         given, fault);
 
+    case NGX_HTTP_LRT_LIST:
+        return ngx_http_lrt_json_elements(pool, from, field,
+                                          (ngx_array_t *) p, fault);
+
     default: /* NGX_HTTP_LRT_TEXT */
 
         if (!json_is_string(from) || json_string_length(from) > field->max) {
             return NGX_ERROR;
         }
 
-        s = (ngx_str_t *) p;
-        s->len = json_string_length(from);
-        s->data = ngx_pnalloc(pool, s->len + 1);
-
-        if (s->data == NULL) {
-            return ngx_http_lrt_fault(pool, fault,
-                                      NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                      "BodyReadError", "no memory");
-        }
-
-        ngx_memcpy(s->data, json_string_value(from), s->len + 1);
-        return NGX_OK;
+        return ngx_http_lrt_json_copy(pool, from, (ngx_str_t *) p, fault);
     }
 
     if (n > field->max) {
         return NGX_ERROR;
     }
 
-    if (field->kind == NGX_HTTP_LRT_UINT32
-        || field->kind == NGX_HTTP_LRT_PERIOD32)
-    {
-        *(uint32_t *) p = (uint32_t) n;
+    switch (field->kind) {
 
-    } else {
+    case NGX_HTTP_LRT_UINT16:
+    case NGX_HTTP_LRT_PERCENTS:
+        *(uint16_t *) p = (uint16_t) n;
+        break;
+
+    case NGX_HTTP_LRT_UINT32:
+    case NGX_HTTP_LRT_PERIOD32:
+        *(uint32_t *) p = (uint32_t) n;
+        break;
+
+    default: /* UINT64, PERIOD */
         *(uint64_t *) p = n;
+        break;
     }
 
     return NGX_OK;
@@ -391,6 +424,47 @@ ngx_http_lrt_period(const ngx_str_t *text, uint64_t *ms)
     *ms = (uint64_t) n;
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_json_percents(json_t *from, uint64_t *permille)
+{
+    ngx_int_t  n;
+    ngx_str_t  s;
+
+    if (!json_is_string(from)) {
+        return NGX_ERROR;
+    }
+
+    s.data = (u_char *) json_string_value(from);
+    s.len = json_string_length(from);
+
+    if (s.len == 3 && ngx_strncmp(s.data, "off", 3) == 0) {
+        *permille = 0;
+        return NGX_OK;
+    }
+
+    if (ngx_http_lrt_percents(&s, &n) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    *permille = (uint64_t) n;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_lrt_percents(const ngx_str_t *text, ngx_int_t *permille)
+{
+    if (text->len < 2 || text->data[text->len - 1] != '%') {
+        return NGX_ERROR;
+    }
+
+    *permille = ngx_atofp(text->data, text->len - 1, 1);
+
+    return (*permille == NGX_ERROR) ? NGX_ERROR : NGX_OK;
 }
 
 

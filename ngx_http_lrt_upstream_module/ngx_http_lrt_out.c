@@ -337,10 +337,26 @@ ngx_http_lrt_json_period(ngx_http_lrt_out_t *o, const char *key, uint64_t ms)
     ngx_str_t  s;
 
     s.data = buf;
-    s.len = ((ms % 1000) ? ngx_sprintf(buf, "%uLms", ms)
-                         : ngx_sprintf(buf, "%uLs", ms / 1000)) - buf;
+    s.len = ngx_http_lrt_period_text(buf, buf + sizeof(buf), ms) - buf;
 
     ngx_http_lrt_json_str(o, key, &s);
+}
+
+
+u_char *
+ngx_http_lrt_period_text(u_char *p, u_char *last, uint64_t ms)
+{
+    return (ms % 1000) ? ngx_slprintf(p, last, "%uLms", ms)
+                       : ngx_slprintf(p, last, "%uLs", ms / 1000);
+}
+
+
+u_char *
+ngx_http_lrt_percents_text(u_char *p, u_char *last, uint64_t permille)
+{
+    return (permille % 10)
+           ? ngx_slprintf(p, last, "%uL.%uL%%", permille / 10, permille % 10)
+           : ngx_slprintf(p, last, "%uL%%", permille / 10);
 }
 
 

@@ -69,7 +69,10 @@ void ngx_http_lrt_json_str(ngx_http_lrt_out_t *o, const char *key,
 void ngx_http_lrt_json_lrt_str(ngx_http_lrt_out_t *o, const char *key,
     lrt_str_t s);
 
-/* whole seconds as "10s", anything else as "1500ms" */
+/* whole seconds as "10s", anything else as "1500ms"; and tenths of percents */
+
+u_char *ngx_http_lrt_period_text(u_char *p, u_char *last, uint64_t ms);
+u_char *ngx_http_lrt_percents_text(u_char *p, u_char *last, uint64_t permille);
 
 void ngx_http_lrt_json_period(ngx_http_lrt_out_t *o, const char *key,
     uint64_t ms);

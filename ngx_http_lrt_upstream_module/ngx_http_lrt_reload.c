@@ -302,6 +302,7 @@ ngx_http_lrt_reload_merge(ngx_http_lrt_srv_conf_t *lscf, ngx_log_t *log)
     /* what a file decides, a configuration does not; it is looked at anyway */
 
     if (before && ngx_http_lrt_state_decides(lscf, head)) {
+        ngx_http_lrt_state_reload(lscf, log);
         lrt_store(&head->merged, lscf->conf.number);
         return;
     }

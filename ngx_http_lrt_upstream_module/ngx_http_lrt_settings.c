@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_lrt_check.h"
+#include "ngx_http_lrt_json.h"
 
 
 #define NGX_HTTP_LRT_CHECK_INTERVAL  5000    /* ms */
@@ -46,7 +47,6 @@ static ngx_int_t ngx_http_lrt_check_value(
     lrt_check_t *check, lrt_str_t *text);
 static ngx_int_t ngx_http_lrt_check_text(lrt_check_string_e which,
     const lrt_str_t *s);
-static ngx_int_t ngx_http_lrt_percents(ngx_str_t *value, ngx_int_t *permille);
 
 
 const char *const  ngx_http_lrt_check_types[] = {
@@ -513,19 +513,4 @@ ngx_http_lrt_check_value(const ngx_http_lrt_check_param_t *param,
 
         return NGX_OK;
     }
-}
-
-
-/* "10%", or "12.5%" */
-
-static ngx_int_t
-ngx_http_lrt_percents(ngx_str_t *value, ngx_int_t *permille)
-{
-    if (value->len < 2 || value->data[value->len - 1] != '%') {
-        return NGX_ERROR;
-    }
-
-    *permille = ngx_atofp(value->data, value->len - 1, 1);
-
-    return (*permille == NGX_ERROR) ? NGX_ERROR : NGX_OK;
 }

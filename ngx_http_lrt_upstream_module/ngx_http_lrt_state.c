@@ -11,6 +11,7 @@
  */
 
 
+#include "ngx_http_lrt_check.h"
 #include "ngx_http_lrt_state.h"
 
 
@@ -19,8 +20,12 @@ static ngx_int_t ngx_http_lrt_state_load(ngx_conf_t *cf,
     ngx_http_lrt_state_doc_t *doc, ngx_str_t *why);
 static void ngx_http_lrt_state_compare_conf(ngx_conf_t *cf,
     ngx_http_lrt_srv_conf_t *lscf, const ngx_http_lrt_state_doc_t *doc);
+static ngx_int_t ngx_http_lrt_state_trust(ngx_conf_t *cf,
+    ngx_http_lrt_state_doc_t *doc);
 static ngx_int_t ngx_http_lrt_state_adopt(ngx_conf_t *cf,
-    ngx_http_lrt_srv_conf_t *lscf, const ngx_http_lrt_state_doc_t *doc);
+    ngx_http_lrt_srv_conf_t *lscf, ngx_http_lrt_state_doc_t *doc);
+static void ngx_http_lrt_state_compare_settings(ngx_conf_t *cf,
+    ngx_http_lrt_srv_conf_t *lscf, ngx_http_lrt_state_doc_t *doc);
 static void ngx_http_lrt_state_check_folder(ngx_conf_t *cf,
     ngx_http_lrt_state_t *state);
 
@@ -45,6 +50,7 @@ ngx_http_lrt_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     state->path = value[1];
+    state->given = NGX_HTTP_LRT_GIVEN_SETTINGS;
     state->file_name = &cf->conf_file->file.name;
     state->line = cf->conf_file->line;
 
@@ -119,6 +125,7 @@ ngx_http_lrt_state_init(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
 
     if (rc == NGX_OK) {
         ngx_http_lrt_state_compare_conf(cf, lscf, &doc);
+        ngx_http_lrt_state_compare_settings(cf, lscf, &doc);
         return ngx_http_lrt_state_adopt(cf, lscf, &doc);
     }
 
@@ -167,6 +174,7 @@ ngx_http_lrt_state_load(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
 {
     ngx_int_t             rc;
     ngx_str_t             text;
+    lrt_settings_t        settings;
     ngx_http_lrt_job_t    job;
 
     ngx_memzero(doc, sizeof(ngx_http_lrt_state_doc_t));
@@ -199,6 +207,16 @@ ngx_http_lrt_state_load(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
         text.len = job.len;
 
         rc = ngx_http_lrt_state_parse(doc, &text);
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_lrt_state_trust(cf, doc);
+        }
+
+        if (rc == NGX_OK) {
+            settings = lscf->conf.settings;
+            rc = ngx_http_lrt_state_settings(lscf, doc, &settings);
+        }
+
         *why = doc->why;
     }
 
@@ -208,10 +226,44 @@ ngx_http_lrt_state_load(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
 }
 
 
+/* certificates that a check of the file names are read now or never */
+
+static ngx_int_t
+ngx_http_lrt_state_trust(ngx_conf_t *cf, ngx_http_lrt_state_doc_t *doc)
+{
+    lrt_str_t              text[LRT_CHECK_STRINGS];
+    ngx_uint_t             i, j;
+    const lrt_check_t     *check;
+    ngx_http_lrt_fault_t   fault;
+
+    for (i = 0; i < doc->settings.nchecks; i++) {
+        check = &doc->settings.check[i];
+
+        for (j = 0; j < LRT_CHECK_STRINGS; j++) {
+            text[j] = lrt_check_string(check, (lrt_check_string_e) j);
+        }
+
+        /* the reason is in the log */
+
+        if (ngx_http_lrt_trust_add(cf, check, text) != NGX_OK) {
+            (void) ngx_http_lrt_fault(cf->pool, &fault, 0, "",
+                                      "line %ui: check %ui: certificates "
+                                      "could not be read",
+                                      doc->check_line[i], i);
+            doc->why = fault.text;
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_lrt_state_adopt(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
-    const ngx_http_lrt_state_doc_t *doc)
+    ngx_http_lrt_state_doc_t *doc)
 {
+    ngx_uint_t   i;
     lrt_conf_t  *conf;
 
     conf = &lscf->conf;
@@ -223,6 +275,16 @@ ngx_http_lrt_state_adopt(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
         conf->policy = doc->policy;
     }
 
+    /* it was looked at when the file was read */
+
+    (void) ngx_http_lrt_state_settings(lscf, doc, &conf->settings);
+
+    for (i = 0; i < doc->settings.nchecks; i++) {
+        lscf->check_file[i] = &lscf->state->path;
+        lscf->check_line[i] = doc->check_line[i];
+    }
+
+    lscf->state->given = doc->given;
     lscf->state->hash = doc->hash;
     lscf->state->next_ident = doc->next_ident;
 
@@ -272,6 +334,100 @@ ngx_http_lrt_state_compare_conf(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
                       &lscf->upstream->host, &lscf->state->path,
                       j < doc->n ? "has other parameters" : "does not list it",
                       lscf->upstream->file_name, lscf->upstream->line);
+    }
+}
+
+
+/* the same of other directives of the block */
+
+static void
+ngx_http_lrt_state_compare_settings(ngx_conf_t *cf,
+    ngx_http_lrt_srv_conf_t *lscf, ngx_http_lrt_state_doc_t *doc)
+{
+    lrt_settings_t         settings;
+    const lrt_settings_t  *conf;
+
+    conf = &lscf->conf.settings;
+    settings = *conf;
+
+    (void) ngx_http_lrt_state_settings(lscf, doc, &settings);
+
+#define ngx_http_lrt_overridden(directive, condition)                         \
+    if (condition) {                                                          \
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,                               \
+                      "\"" directive "\" of upstream \"%V\" is overridden by " \
+                      "state file \"%V\" in %s:%ui", &lscf->upstream->host,   \
+                      &lscf->state->path, lscf->upstream->file_name,          \
+                      lscf->upstream->line);                                  \
+    }
+
+    ngx_http_lrt_overridden("lrt_slow_start",
+                            conf->slow_start
+                            && conf->slow_start != settings.slow_start)
+    ngx_http_lrt_overridden("lrt_panic",
+                            conf->panic && conf->panic != settings.panic)
+    ngx_http_lrt_overridden("lrt_health_check",
+                            conf->nchecks
+                            && (conf->nchecks != settings.nchecks
+                                || ngx_memcmp(conf->check, settings.check,
+                                              sizeof(conf->check))
+                                   != 0))
+
+#undef ngx_http_lrt_overridden
+}
+
+
+/*
+ * At a reload: what a file says nothing about is still for the configuration
+ * to say.  It will be in the file from then on.  The writers' lock is held.
+ */
+
+void
+ngx_http_lrt_state_reload(ngx_http_lrt_srv_conf_t *lscf, ngx_log_t *log)
+{
+    lrt_table_t       *t;
+    lrt_change_t       change;
+    lrt_settings_t     live, before, conf;
+    lrt_change_set_t   set;
+
+    t = &lscf->table;
+    live = lrt_table_side(t, lrt_table_generation(t))->settings;
+    before = t->head->conf_settings;
+    conf = lscf->conf.settings;
+
+    if (lscf->state->given & NGX_HTTP_LRT_GIVEN_SLOW_START) {
+        conf.slow_start = before.slow_start;
+    }
+
+    if (lscf->state->given & NGX_HTTP_LRT_GIVEN_PANIC) {
+        conf.panic = before.panic;
+    }
+
+    if (lscf->state->given & NGX_HTTP_LRT_GIVEN_CHECKS) {
+        conf.nchecks = before.nchecks;
+        ngx_memcpy(conf.check, before.check, sizeof(conf.check));
+    }
+
+    lrt_settings_merge(&live, &before, &conf);
+
+    t->head->conf_settings = conf;
+
+    ngx_memzero(&change, sizeof(lrt_change_t));
+    ngx_memzero(&set, sizeof(lrt_change_set_t));
+
+    change.type = LRT_SET_SETTINGS;
+    change.settings = &live;
+
+    set.change = &change;
+    set.n = 1;
+
+    if (!lrt_settings_equal(&live, &lrt_table_side(t, lrt_table_generation(t))
+                                                                  ->settings)
+        && lrt_change_commit(t, &set, ngx_http_lrt_now() / 1000) != LRT_OK)
+    {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "settings of upstream \"%V\" could not be merged",
+                      &lscf->upstream->host);
     }
 }
 

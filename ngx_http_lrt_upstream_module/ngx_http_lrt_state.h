@@ -25,6 +25,7 @@ struct ngx_http_lrt_state_s {
     ngx_uint_t                found;
     uint64_t                  hash;          /* of what was read at start */
     uint64_t                  next_ident;
+    uint32_t                  given;         /* settings that it decides */
     uint64_t                  bad;           /* hash of what is of no use */
     ngx_str_t                 why;
 
@@ -47,6 +48,18 @@ typedef struct {
     uint64_t                  next_ident;    /* or 0 */
     lrt_policy_t              policy;        /* if it says nothing: of before */
     ngx_uint_t                has_policy;
+    lrt_settings_t            settings;      /* those that are given */
+    uint32_t                  given;         /* NGX_HTTP_LRT_GIVEN_... */
+
+    /* of the short form: for the first check, whatever the others are */
+
+    ngx_str_t                 check_url;
+    uint64_t                  check_interval;
+
+    ngx_uint_t                check_line[LRT_CHECKS];
+    ngx_uint_t                unix_server;   /* the first one, or 0 */
+    ngx_uint_t                unix_line;
+
     uint64_t                  hash;
     ngx_str_t                 why;           /* it is of no use */
 } ngx_http_lrt_state_doc_t;
@@ -59,6 +72,14 @@ typedef struct {
 
 ngx_int_t ngx_http_lrt_state_parse(ngx_http_lrt_state_doc_t *doc,
     ngx_str_t *text);
+
+/*
+ * What the document makes of the settings of the group: NGX_DECLINED with
+ * doc->why if they cannot be in force here.  Not for a thread.
+ */
+
+ngx_int_t ngx_http_lrt_state_settings(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_state_doc_t *doc, lrt_settings_t *settings);
 
 /* the table as a text; its generation, or 0 if there was no time or memory */
 

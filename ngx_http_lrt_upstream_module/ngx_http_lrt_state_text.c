@@ -8,6 +8,7 @@
  */
 
 
+#include "ngx_http_lrt_check.h"
 #include "ngx_http_lrt_state.h"
 
 
@@ -16,16 +17,38 @@
 
 
 typedef struct {
-    uint32_t             version;
-    uint64_t             next_id;
-    ngx_str_t            upstream;
-    ngx_str_t            method;
-    ngx_str_t            algorithm;
-    ngx_str_t            check_uri;
-    uint64_t             check_interval;
+    ngx_http_lrt_group_spec_t    group;
+    uint32_t                     version;
+    uint64_t                     next_id;
+    ngx_str_t                    upstream;
+    ngx_str_t                    algorithm;
+    ngx_str_t                    check_url;
+    uint64_t                     check_interval;
+    ngx_array_t                  servers;        /* ngx_http_lrt_spec_t */
 } ngx_http_lrt_state_head_t;
 
-#define NGX_HTTP_LRT_STATE_NEXT_ID  0x01
+/* beside those of a group */
+
+#define NGX_HTTP_LRT_STATE_NEXT_ID   (NGX_HTTP_LRT_GIVEN_MORE)
+#define NGX_HTTP_LRT_STATE_SERVERS   (NGX_HTTP_LRT_GIVEN_MORE << 1)
+#define NGX_HTTP_LRT_STATE_URL       (NGX_HTTP_LRT_GIVEN_MORE << 2)
+#define NGX_HTTP_LRT_STATE_INTERVAL  (NGX_HTTP_LRT_GIVEN_MORE << 3)
+#define NGX_HTTP_LRT_STATE_SHORT     (NGX_HTTP_LRT_STATE_URL                  \
+                                      |NGX_HTTP_LRT_STATE_INTERVAL)
+
+
+static void ngx_http_lrt_state_begin(void *element);
+
+
+static const ngx_http_lrt_list_t  ngx_http_lrt_state_list = {
+    "server",
+    1,
+    ngx_http_lrt_spec_fields,
+    offsetof(ngx_http_lrt_spec_t, given),
+    offsetof(ngx_http_lrt_spec_t, address),
+    NGX_HTTP_LRT_GIVEN_SERVER,
+    ngx_http_lrt_state_begin
+};
 
 
 #define ngx_http_lrt_state_field(name, kind, member, field, max)              \
@@ -33,18 +56,26 @@ typedef struct {
       field, max, NULL, NULL }
 
 
+/* a group begins the head, so its fields may follow ours */
+
 static const ngx_http_lrt_field_t  ngx_http_lrt_state_fields[] = {
     ngx_http_lrt_state_field("version", UINT32, version, 0, UINT32_MAX),
     ngx_http_lrt_state_field("upstream", TEXT, upstream, 0, 4096),
     ngx_http_lrt_state_field("next_id", UINT64, next_id,
                              NGX_HTTP_LRT_STATE_NEXT_ID,
                              NGX_HTTP_LRT_MAX_ID + 1),
-    ngx_http_lrt_state_field("method", TEXT, method, 0, 256),
     ngx_http_lrt_state_field("algorithm", TEXT, algorithm, 0, 256),
-    ngx_http_lrt_state_field("health_check_url", TEXT, check_uri, 0, 4096),
+    ngx_http_lrt_state_field("health_check_url", TEXT, check_url,
+                             NGX_HTTP_LRT_STATE_URL, LRT_CHECK_DATA_LEN),
     ngx_http_lrt_state_field("health_check_interval", PERIOD, check_interval,
-                             0, LRT_MAX_TIME),
-    { NULL, 0, 0, 0, 0, NULL, NULL }
+                             NGX_HTTP_LRT_STATE_INTERVAL, LRT_MAX_TIME),
+
+    { "servers", NGX_HTTP_LRT_LIST,
+      offsetof(ngx_http_lrt_state_head_t, servers),
+      NGX_HTTP_LRT_STATE_SERVERS, LRT_MAX_CAPACITY / 2, NULL,
+      &ngx_http_lrt_state_list },
+
+    { NULL, 0, 0, 0, 0, NULL, ngx_http_lrt_group_fields }
 };
 
 
@@ -65,102 +96,147 @@ static const struct {
 };
 
 
-static void ngx_http_lrt_state_begin(void *element);
+static ngx_int_t ngx_http_lrt_state_read(ngx_http_lrt_state_doc_t *doc,
+    ngx_str_t *text, ngx_http_lrt_state_head_t *head,
+    ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_state_where_wrong(ngx_http_lrt_state_doc_t *doc,
+    ngx_str_t *text, ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_state_checks(ngx_http_lrt_state_doc_t *doc,
+    ngx_str_t *text, ngx_http_lrt_state_head_t *head,
+    ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_state_first_check(ngx_http_lrt_state_doc_t *doc,
+    lrt_settings_t *settings, ngx_http_lrt_fault_t *fault);
 static ngx_int_t ngx_http_lrt_state_method(ngx_http_lrt_state_doc_t *doc,
     ngx_http_lrt_state_head_t *head, ngx_http_lrt_fault_t *fault);
 static ngx_int_t ngx_http_lrt_state_servers(ngx_http_lrt_state_doc_t *doc,
-    ngx_array_t *specs, ngx_uint_t *at, ngx_http_lrt_fault_t *fault);
+    ngx_str_t *text, ngx_array_t *specs, ngx_http_lrt_fault_t *fault);
 static ngx_int_t ngx_http_lrt_state_where(ngx_pool_t *pool,
     ngx_http_lrt_spec_t *spec, ngx_http_lrt_fault_t *fault);
 static ngx_int_t ngx_http_lrt_state_idents(ngx_http_lrt_state_doc_t *doc,
-    ngx_array_t *specs, uint64_t next, ngx_uint_t *at,
-    ngx_http_lrt_fault_t *fault);
+    ngx_array_t *specs, uint64_t next, ngx_http_lrt_fault_t *fault);
 static int ngx_libc_cdecl ngx_http_lrt_state_compare(const void *one,
     const void *two);
-
-
-static const ngx_http_lrt_list_t  ngx_http_lrt_state_list = {
-    "servers",
-    ngx_http_lrt_spec_fields,
-    offsetof(ngx_http_lrt_spec_t, given),
-    offsetof(ngx_http_lrt_spec_t, address),
-    NGX_HTTP_LRT_GIVEN_SERVER,
-    ngx_http_lrt_state_begin
-};
 
 
 ngx_int_t
 ngx_http_lrt_state_parse(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text)
 {
-    uint32_t                    given;
     ngx_int_t                   rc;
-    ngx_uint_t                  at;
-    ngx_array_t                 specs;
     ngx_http_lrt_fault_t        fault;
     ngx_http_lrt_state_head_t   head;
 
-    ngx_memzero(&head, sizeof(ngx_http_lrt_state_head_t));
     ngx_memzero(&fault, sizeof(ngx_http_lrt_fault_t));
-
-    head.version = NGX_HTTP_LRT_STATE_VERSION;
 
     doc->hash = ngx_http_lrt_disk_hash(text->data, text->len);
 
-    if (ngx_array_init(&specs, doc->pool, 64, sizeof(ngx_http_lrt_spec_t))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    at = 0;
-
-    rc = ngx_http_lrt_json_document(doc->pool, text,
-                                    ngx_http_lrt_state_fields, &head, &given,
-                                    &ngx_http_lrt_state_list, &specs, &fault);
-
-    if (rc == NGX_DECLINED && specs.nelts) {
-        at = specs.nelts;
-    }
-
-    if (rc == NGX_OK && head.version != NGX_HTTP_LRT_STATE_VERSION) {
-        ngx_str_set(&fault.member, "version");
-        rc = ngx_http_lrt_fault(doc->pool, &fault, 0, "",
-                                "\"version\" %uD is not known", head.version);
-    }
+    rc = ngx_http_lrt_state_read(doc, text, &head, &fault);
 
     if (rc == NGX_OK) {
         rc = ngx_http_lrt_state_method(doc, &head, &fault);
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_http_lrt_state_servers(doc, &specs, &at, &fault);
+        rc = ngx_http_lrt_state_checks(doc, text, &head, &fault);
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_http_lrt_state_idents(doc, &specs,
-                                       (given & NGX_HTTP_LRT_STATE_NEXT_ID)
+        rc = ngx_http_lrt_state_servers(doc, text, &head.servers, &fault);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_lrt_state_idents(doc, &head.servers,
+                                       (doc->given
+                                        & NGX_HTTP_LRT_STATE_NEXT_ID)
                                        ? head.next_id + 1 : 1,
-                                       &at, &fault);
+                                       &fault);
     }
 
-    if (rc == NGX_DECLINED && at) {
-        rc = ngx_http_lrt_fault(doc->pool, &fault, 0, "",
-                                "line %uD: server %ui: %V",
-                                lrt_split_line(text->data, text->len,
-                                               "servers", (uint32_t) at - 1),
-                                at, &fault.text);
-
-    } else if (rc == NGX_DECLINED && fault.member.len) {
-        rc = ngx_http_lrt_fault(doc->pool, &fault, 0, "", "line %uD: %V",
-                                lrt_split_line(text->data, text->len,
-                                               (char *) fault.member.data,
-                                               LRT_SPLIT_NAME),
-                                &fault.text);
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
-    doc->why = fault.text;
+    /* no memory says nothing of the text */
 
-    return rc;
+    if (fault.status == NGX_HTTP_INTERNAL_SERVER_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lrt_state_where_wrong(doc, text, &fault);
+}
+
+
+static ngx_int_t
+ngx_http_lrt_state_read(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text,
+    ngx_http_lrt_state_head_t *head, ngx_http_lrt_fault_t *fault)
+{
+    ngx_int_t  rc;
+
+    ngx_memzero(head, sizeof(ngx_http_lrt_state_head_t));
+
+    head->version = NGX_HTTP_LRT_STATE_VERSION;
+
+    if (ngx_http_lrt_group_begin(doc->pool, &head->group) != NGX_OK
+        || ngx_array_init(&head->servers, doc->pool, 64,
+                          sizeof(ngx_http_lrt_spec_t))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_lrt_json_read(doc->pool, text, ngx_http_lrt_state_fields,
+                                head, &doc->given, fault);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    head->group.given = doc->given;
+
+    if (head->version != NGX_HTTP_LRT_STATE_VERSION) {
+        ngx_str_set(&fault->member, "version");
+        return ngx_http_lrt_fault(doc->pool, fault, 0, "",
+                                  "\"version\" %uD is not known",
+                                  head->version);
+    }
+
+    if (!(doc->given & NGX_HTTP_LRT_STATE_SERVERS)) {
+        return ngx_http_lrt_fault(doc->pool, fault, 0, "",
+                                  "an object with a list \"servers\" is "
+                                  "expected");
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lrt_state_where_wrong(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text,
+    ngx_http_lrt_fault_t *fault)
+{
+    uint32_t  line;
+
+    line = (fault->line > 0) ? (uint32_t) fault->line : 1;
+
+    if (fault->member.len) {
+        line = lrt_split_line(text->data, text->len,
+                              (char *) fault->member.data,
+                              fault->element ? (uint32_t) fault->element - 1
+                                             : LRT_SPLIT_NAME);
+    }
+
+    if (fault->element) {
+        (void) ngx_http_lrt_fault(doc->pool, fault, 0, "",
+                                  "line %uD: %s %ui: %V", line,
+                                  ngx_http_lrt_fault_element(fault),
+                                  &fault->text);
+    } else {
+        (void) ngx_http_lrt_fault(doc->pool, fault, 0, "", "line %uD: %V",
+                                  line, &fault->text);
+    }
+
+    doc->why = fault->text;
+
+    return NGX_DECLINED;
 }
 
 
@@ -181,7 +257,7 @@ ngx_http_lrt_state_method(ngx_http_lrt_state_doc_t *doc,
     ngx_str_t   method;
     ngx_uint_t  i;
 
-    method = head->method;
+    method = head->group.method;
 
     ngx_str_set(&fault->member, "method");
 
@@ -220,28 +296,178 @@ ngx_http_lrt_state_method(ngx_http_lrt_state_doc_t *doc,
         return ngx_http_lrt_fault(doc->pool, fault, 0, "",
                                   "invalid method \"%V\"",
                                   head->algorithm.len ? &head->algorithm
-                                                      : &head->method);
+                                                      : &head->group.method);
     }
+
+    ngx_str_null(&fault->member);
+
+    return NGX_OK;
+}
+
+
+/* settings are put together later, as it needs more than the text */
+
+static ngx_int_t
+ngx_http_lrt_state_checks(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text,
+    ngx_http_lrt_state_head_t *head, ngx_http_lrt_fault_t *fault)
+{
+    ngx_uint_t   i;
+    const char  *name;
+
+    name = (doc->given & NGX_HTTP_LRT_STATE_URL) ? "health_check_url"
+                                                 : "health_check_interval";
+
+    doc->check_url = head->check_url;
+    doc->check_interval = head->check_interval;
+
+    if ((doc->given & NGX_HTTP_LRT_STATE_SHORT)
+        && (doc->given & NGX_HTTP_LRT_GIVEN_CHECKS))
+    {
+        ngx_str_set(&fault->member, "health_checks");
+        return ngx_http_lrt_fault(doc->pool, fault, 0, "",
+                                  "both \"%s\" and \"health_checks\"", name);
+    }
+
+    doc->check_line[0] = lrt_split_line(text->data, text->len, name,
+                                        LRT_SPLIT_NAME);
+
+    for (i = 0; i < head->group.checks.nelts; i++) {
+        doc->check_line[i] = lrt_split_line(text->data, text->len,
+                                            "health_checks", (uint32_t) i);
+    }
+
+    ngx_str_set(&fault->member, "health_checks");
+
+    return ngx_http_lrt_group_settings(doc->pool, &head->group,
+                                       &doc->settings, fault);
+}
+
+
+ngx_int_t
+ngx_http_lrt_state_settings(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_state_doc_t *doc, lrt_settings_t *settings)
+{
+    ngx_int_t              rc;
+    ngx_http_lrt_fault_t   fault;
+
+    ngx_memzero(&fault, sizeof(ngx_http_lrt_fault_t));
+
+    if (doc->given & NGX_HTTP_LRT_GIVEN_SLOW_START) {
+        settings->slow_start = doc->settings.slow_start;
+    }
+
+    if (doc->given & NGX_HTTP_LRT_GIVEN_PANIC) {
+        settings->panic = doc->settings.panic;
+    }
+
+    if (doc->given & NGX_HTTP_LRT_GIVEN_CHECKS) {
+        settings->nchecks = doc->settings.nchecks;
+        ngx_memcpy(settings->check, doc->settings.check,
+                   sizeof(settings->check));
+    }
+
+    rc = NGX_OK;
+
+    if (doc->given & NGX_HTTP_LRT_STATE_SHORT) {
+        rc = ngx_http_lrt_state_first_check(doc, settings, &fault);
+    }
+
+    if (rc == NGX_OK
+        && (doc->given & (NGX_HTTP_LRT_STATE_SHORT|NGX_HTTP_LRT_GIVEN_CHECKS)))
+    {
+        rc = ngx_http_lrt_group_sound(doc->pool, lscf, settings, &fault);
+    }
+
+    if (rc == NGX_DECLINED) {
+        (void) ngx_http_lrt_fault(doc->pool, &fault, 0, "",
+                                  "line %ui: %s %ui: %V",
+                                  doc->check_line[fault.element - 1],
+                                  ngx_http_lrt_fault_element(&fault),
+                                  &fault.text);
+    }
+
+    if (rc == NGX_OK && doc->unix_server) {
+        rc = ngx_http_lrt_group_probes(doc->pool, settings,
+                              doc->server[doc->unix_server - 1].sockaddr,
+                              &fault);
+
+        if (rc == NGX_DECLINED) {
+            (void) ngx_http_lrt_fault(doc->pool, &fault, 0, "",
+                                      "line %ui: server %ui: %V",
+                                      doc->unix_line, doc->unix_server,
+                                      &fault.text);
+        }
+    }
+
+    doc->why = fault.text;
+
+    return rc;
+}
+
+
+/* a group without checks gets one, as a directive makes it */
+
+static ngx_int_t
+ngx_http_lrt_state_first_check(ngx_http_lrt_state_doc_t *doc,
+    lrt_settings_t *settings, ngx_http_lrt_fault_t *fault)
+{
+    lrt_str_t     text[LRT_CHECK_STRINGS];
+    ngx_uint_t    i;
+    lrt_check_t   check;
+
+    ngx_http_lrt_check_defaults(&check);
+    ngx_memzero(text, sizeof(text));
+
+    if (settings->nchecks == 0) {
+        settings->nchecks = 1;
+
+    } else {
+        check = settings->check[0];
+
+        for (i = 0; i < LRT_CHECK_STRINGS; i++) {
+            text[i] = lrt_check_string(&settings->check[0],
+                                       (lrt_check_string_e) i);
+        }
+    }
+
+    if (doc->given & NGX_HTTP_LRT_STATE_URL) {
+        text[LRT_CHECK_URI].data = (char *) doc->check_url.data;
+        text[LRT_CHECK_URI].len = doc->check_url.len;
+    }
+
+    if (doc->given & NGX_HTTP_LRT_STATE_INTERVAL) {
+        check.interval = doc->check_interval;
+        check.timeout = ngx_min(check.timeout, check.interval);
+    }
+
+    if (ngx_http_lrt_check_complete(&check, text) != NGX_OK) {
+        fault->list = &ngx_http_lrt_check_list;
+        fault->element = 1;
+
+        return ngx_http_lrt_fault(doc->pool, fault, 0, "",
+                                  "the texts are longer than %d bytes "
+                                  "together", LRT_CHECK_DATA_LEN);
+    }
+
+    settings->check[0] = check;
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_http_lrt_state_servers(ngx_http_lrt_state_doc_t *doc, ngx_array_t *specs,
-    ngx_uint_t *at, ngx_http_lrt_fault_t *fault)
+ngx_http_lrt_state_servers(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text,
+    ngx_array_t *specs, ngx_http_lrt_fault_t *fault)
 {
-    ngx_int_t             rc;
-    ngx_uint_t            i;
-    ngx_http_lrt_spec_t  *spec;
+    ngx_int_t                rc;
+    ngx_uint_t               i;
+    ngx_http_lrt_spec_t     *spec;
+    const struct sockaddr   *sa;
 
     spec = specs->elts;
 
-    if (specs->nelts > LRT_MAX_CAPACITY / 2) {
-        ngx_str_set(&fault->member, "servers");
-        return ngx_http_lrt_fault(doc->pool, fault, 0, "",
-                                  "%ui servers are too many", specs->nelts);
-    }
+    ngx_str_set(&fault->member, "servers");
+    fault->list = &ngx_http_lrt_state_list;
 
     doc->n = (uint32_t) specs->nelts;
     doc->server = ngx_pcalloc(doc->pool, (doc->n + 1) * sizeof(lrt_server_t));
@@ -252,7 +478,7 @@ ngx_http_lrt_state_servers(ngx_http_lrt_state_doc_t *doc, ngx_array_t *specs,
 
     for (i = 0; i < specs->nelts; i++) {
 
-        *at = i + 1;
+        fault->element = i + 1;
 
         rc = ngx_http_lrt_state_where(doc->pool, &spec[i], fault);
 
@@ -273,15 +499,20 @@ ngx_http_lrt_state_servers(ngx_http_lrt_state_doc_t *doc, ngx_array_t *specs,
         }
 
         doc->server[i] = spec[i].server;
+
+        sa = spec[i].server.sockaddr;
+
+        if (sa->sa_family == AF_UNIX && doc->unix_server == 0) {
+            doc->unix_server = i + 1;
+            doc->unix_line = lrt_split_line(text->data, text->len, "servers",
+                                            (uint32_t) i);
+        }
     }
 
-    rc = ngx_http_lrt_spec_twice(doc->pool, spec, specs->nelts, 1, at, fault);
+    fault->element = 0;
 
-    if (rc == NGX_OK) {
-        *at = 0;
-    }
-
-    return rc;
+    return ngx_http_lrt_spec_twice(doc->pool, spec, specs->nelts, 1,
+                                   &fault->element, fault);
 }
 
 
@@ -365,10 +596,11 @@ ngx_http_lrt_state_where(ngx_pool_t *pool, ngx_http_lrt_spec_t *spec,
 
 static ngx_int_t
 ngx_http_lrt_state_idents(ngx_http_lrt_state_doc_t *doc, ngx_array_t *specs,
-    uint64_t next, ngx_uint_t *at, ngx_http_lrt_fault_t *fault)
+    uint64_t next, ngx_http_lrt_fault_t *fault)
 {
     uint32_t              i, n;
     uint64_t             *ident;
+    ngx_uint_t            at;
     ngx_http_lrt_spec_t  *spec;
 
     spec = specs->elts;
@@ -392,13 +624,15 @@ ngx_http_lrt_state_idents(ngx_http_lrt_state_doc_t *doc, ngx_array_t *specs,
 
             /* the last one who has it */
 
-            for (*at = doc->n;
-                 !(spec[*at - 1].given & NGX_HTTP_LRT_GIVEN_ID)
-                 || spec[*at - 1].id + 1 != ident[i];
-                 (*at)--)
+            for (at = doc->n;
+                 !(spec[at - 1].given & NGX_HTTP_LRT_GIVEN_ID)
+                 || spec[at - 1].id + 1 != ident[i];
+                 at--)
             {
                 /* void */
             }
+
+            fault->element = at;
 
             return ngx_http_lrt_fault(doc->pool, fault, 0, "",
                                       "the id %uL is there twice",
@@ -491,6 +725,7 @@ ngx_http_lrt_state_print(ngx_http_lrt_srv_conf_t *lscf, ngx_http_lrt_out_t *o)
     ngx_http_lrt_json_str(o, "upstream", &lscf->upstream->host);
     ngx_http_lrt_json_uint(o, "next_id", next);
     ngx_http_lrt_json_str(o, "method", &s);
+    ngx_http_lrt_group_write(o, &snap.settings);
     ngx_http_lrt_json_open(o, "servers", '[');
 
     for (i = 0; i < snap.copied; i++) {

@@ -40,7 +40,7 @@ static void ngx_http_lrt_state_saved(ngx_http_lrt_srv_conf_t *lscf,
 static void ngx_http_lrt_state_edited(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_job_t *job);
 static ngx_int_t ngx_http_lrt_state_apply(ngx_http_lrt_srv_conf_t *lscf,
-    const ngx_http_lrt_state_doc_t *doc, ngx_str_t *why);
+    ngx_http_lrt_state_doc_t *doc, ngx_str_t *why);
 static void ngx_http_lrt_state_log(ngx_http_lrt_srv_conf_t *lscf,
     const lrt_change_set_t *set, const lrt_plan_t *plan);
 static void ngx_http_lrt_state_refuse(ngx_http_lrt_srv_conf_t *lscf,
@@ -465,25 +465,28 @@ ngx_http_lrt_state_edited(ngx_http_lrt_srv_conf_t *lscf,
 
 static ngx_int_t
 ngx_http_lrt_state_apply(ngx_http_lrt_srv_conf_t *lscf,
-    const ngx_http_lrt_state_doc_t *doc, ngx_str_t *why)
+    ngx_http_lrt_state_doc_t *doc, ngx_str_t *why)
 {
     uint8_t           *seen;
+    ngx_int_t          sound;
     lrt_rc_t           rc;
     uint32_t           i;
     lrt_plan_t         plan;
     lrt_table_t       *t;
     lrt_policy_t       policy;
     lrt_change_t      *c;
+    lrt_settings_t     settings;
+    const lrt_side_t  *side;
     lrt_change_set_t   set;
 
     t = &lscf->table;
 
     ngx_memzero(&set, sizeof(lrt_change_set_t));
 
-    /* and one for the method */
+    /* and one each for the method and the settings */
 
     seen = ngx_palloc(doc->pool, t->capacity);
-    set.change = ngx_palloc(doc->pool, (lrt_plan_max(t, doc->n) + 1)
+    set.change = ngx_palloc(doc->pool, (lrt_plan_max(t, doc->n) + 2)
                                        * sizeof(lrt_change_t));
 
     if (seen == NULL || set.change == NULL || !ngx_http_lrt_trylock(lscf)) {
@@ -492,7 +495,18 @@ ngx_http_lrt_state_apply(ngx_http_lrt_srv_conf_t *lscf,
 
     set.from_conf = 1;
 
-    policy = ngx_http_lrt_state_policy(t);
+    side = lrt_table_side(t, lrt_table_generation(t));
+    settings = side->settings;
+
+    sound = ngx_http_lrt_state_settings(lscf, doc, &settings);
+
+    if (sound != NGX_OK) {
+        ngx_http_lrt_unlock(lscf);
+        *why = doc->why;
+        return (sound == NGX_DECLINED) ? NGX_DECLINED : NGX_AGAIN;
+    }
+
+    policy = side->policy;
 
     if (ngx_memcmp(&policy, &doc->policy, sizeof(lrt_policy_t)) != 0) {
 
@@ -507,6 +521,13 @@ ngx_http_lrt_state_apply(ngx_http_lrt_srv_conf_t *lscf,
         ngx_memzero(c, sizeof(lrt_change_t));
         c->type = LRT_SET_POLICY;
         c->policy = doc->policy;
+    }
+
+    if (!lrt_settings_equal(&settings, &side->settings)) {
+        c = &set.change[set.n++];
+        ngx_memzero(c, sizeof(lrt_change_t));
+        c->type = LRT_SET_SETTINGS;
+        c->settings = &settings;
     }
 
     rc = LRT_OK;
@@ -574,6 +595,11 @@ ngx_http_lrt_state_log(ngx_http_lrt_srv_conf_t *lscf,
         if (set->change[i].type == LRT_SET_POLICY) {
             p = ngx_slprintf(p, last, ", method %s",
                              lrt_method(set->change[i].policy.method)->name);
+            continue;
+        }
+
+        if (set->change[i].type == LRT_SET_SETTINGS) {
+            p = ngx_slprintf(p, last, ", settings");
             continue;
         }
 

@@ -97,7 +97,6 @@ ngx_http_lrt_add_zones(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
     shm_zone->data = lscf;
 
     lscf->shm_zone = shm_zone;
-    lscf->main = lmcf;
 
     lscfp = ngx_array_push(&lmcf->groups);
     if (lscfp == NULL) {

@@ -38,6 +38,13 @@ $t->conf(workers => 2, http => q{
     }
     upstream spare { zone spare 64k; round_robin_ext; }
     upstream hash { iphash_ext; server %%ADDRESS_a%%; }
+    upstream checked {
+        lrt_health_check interval=100ms;
+        lrt_slow_start 1s;
+        server %%ADDRESS_a%%;
+        server 127.0.0.1:%%PORT_closed%%;
+        server 127.0.0.1:1 down;
+    }
     upstream stock { server %%ADDRESS_a%%; }
 
     server {
@@ -99,6 +106,7 @@ call(GET => "/9/$_"), call(GET => "/7/$_/")
            http/location_zones http/caches http/limit_conns http/limit_reqs
            http/keyvals http/upstreams stream stream/upstreams license
            http/upstreams/backend http/upstreams/spare http/upstreams/hash
+           http/upstreams/checked
            http/upstreams/stock http/upstreams/none
            http/upstreams/backend/servers http/upstreams/stock/servers
            http/upstreams/backend/servers/0 http/upstreams/backend/servers/99
@@ -118,6 +126,7 @@ call(GET => "/lrt/1/ready$_")
 
 call(GET => "/lrt/1/upstreams/$_")
     for qw(backend/config backend/config?format=json stock/config
+           checked/config checked/config?format=nginx
            backend/config?format=nginx backend/config?format=xml none/config);
 
 my $tag = call(GET => "$groups/backend/servers")->header('ETag');
@@ -239,6 +248,17 @@ call(PATCH => "$groups/spare", '{"method":"round_robin_ext"}',
     prefix => '/short');
 call(PATCH => "$groups/spare", 'x');
 
+call(PATCH => "$groups/checked", $json->encode($_)) for
+    map({ { health_checks => $_ } }
+        [{ type => 'tcp', port => 9, interval => 1, timeout => '500ms' },
+         { uri => '/x', host => 'h', jitter => '12.5%', mandatory => $true,
+             persistent => $true, keepalive_time => '9s', requests => 7 }],
+        [{ interval => 0 }], [{ port => 65536 }], [{ uri => 'x' }],
+        [{ other => 1 }], [({}) x 5], [1], {}, 1, [{ fails => 0 }]),
+    { slow_start => '2s', panic => '50%', health_checks => [] },
+    { slow_start => -1 }, { panic => 50 }, { panic => '200%' },
+    { health_checks => [{ interval => '100ms' }] };
+
 # gzip makes a tag weak, and it still counts
 
 if ($t->has('gzip_filter')) {
@@ -249,6 +269,27 @@ if ($t->has('gzip_filter')) {
     is(call(PATCH => "$servers/0", '{"weight":1}',
         headers => ['If-Match' => $weak])->status, 200, 'it counts');
 }
+
+# probes
+
+my $check = '/lrt/1/upstreams/checked/servers/%s/check';
+
+$t->wait_for(sub {
+    call(GET => "$groups/checked")->body =~ /"state":"unhealthy"/ });
+call(GET => "$groups/checked");
+
+call(POST => sprintf($check, $_)) for 0, 2, 99, 'x', $t->address('a');
+call(POST => sprintf($check, 0) . $_)
+    for '/', '?wait=x', '?dry_run=1', '?wait=10s';
+call(POST => sprintf($check, 0) =~ s/checked/$_/r) for qw(spare none stock);
+call(POST => sprintf($check, 0), undef, prefix => '/read');
+call(POST => sprintf($check, 0), undef, headers => [Origin => 'null']);
+call(POST => sprintf($check, 0), undef, headers => ['If-Match' => '"x"']);
+call(GET => sprintf($check, 0));
+
+call(PATCH => "$groups/checked",
+    '{"health_checks":[{"port":9}],"panic":"off"}');
+call(POST => "$groups/checked/servers", server(server => 'unix:/x'));
 
 # counters
 
@@ -350,7 +391,7 @@ $paths{'GET /'} = 1;
 
 is_deeply([sort keys %paths], $judged->{paths}, 'paths of the source');
 
-my $code = source(qw(ngx_http_lrt_api*.c ngx_http_lrt_spec.c
+my $code = source(qw(ngx_http_lrt_api*.c ngx_http_lrt_spec*.c
                      ngx_http_lrt_json.c));
 my %codes = map { $_ => 1 } $code =~ /"((?:[A-Z][a-z]+){2,})"/g,
     $code =~ /\{ \d{3}, "(\w+)"/g;

@@ -126,6 +126,7 @@ my %whole = (
 );
 is_deeply($state->doc, {
     version => 1, upstream => 'u', next_id => 3, method => 'round_robin_ext',
+    slow_start => '0s', panic => 'off', health_checks => [],
     servers => [
         { %whole, id => 0, server => $at{a}, weight => 1 },
         { %whole, id => 1, server => $at{b}, weight => 2, max_conns => 9 },
