@@ -29,7 +29,8 @@ my $json = JSON::PP->new;
 # Builds the programs; options: sanitize, and realtime for those that run.
 
 sub new ($class, %o) {
-    my @output = qx{"$root/scripts/lab/build" @{[$o{sanitize} ? '--sanitize' : '']}};
+    my $options = $o{sanitize} ? '--sanitize' : '';
+    my @output = qx{"$root/scripts/lab/build" $options};
     die "scripts/lab/build failed\n" if $? || !@output;
     chomp(my $dir = $output[-1]);
 
