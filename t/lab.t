@@ -239,12 +239,12 @@ subtest 'limits' => sub {
     my %mean = map {
         $_ => $lab->reference([@pool, $traffic], '--policy', $_)
             ->{latency_ms}{mean}
-    } qw(central sed lwl jsq random);
+    } qw(central sed lwl lct jsq random);
 
     cmp_ok($mean{sed}, '<', $mean{jsq}, 'speeds help');
     cmp_ok($mean{jsq}, '<', $mean{random}, 'queues help');
     cmp_ok($mean{central}, '<', $mean{jsq}, 'one queue is a limit');
-    cmp_ok($mean{lwl}, '<', $mean{jsq}, 'works help');
+    cmp_ok($mean{lct}, '<', $mean{sed}, 'works help');
     note join ' ', map { sprintf '%s %.2f', $_, $mean{$_} } sort keys %mean;
 
     my $r = $lab->reference([@pool, $traffic, 'at 10s f0 down for=20s',

@@ -649,16 +649,17 @@ print_ready(void)
     uint32_t             k;
     struct sockaddr_in  *address;
 
-    printf("{\"listening\":{");
+    printf("{\"listening\":[");
 
     for (k = 0; k < scenario.nservers; k++) {
         address = &listeners[k].address;
 
-        printf("%s\"%s\":\"%s:%u\"", k ? "," : "", scenario.servers[k].name,
+        printf("%s{\"name\":\"%s\",\"address\":\"%s:%u\"}",
+               k ? "," : "", scenario.servers[k].name,
                inet_ntoa(address->sin_addr), ntohs(address->sin_port));
     }
 
-    printf("}}\n");
+    printf("]}\n");
     fflush(stdout);
 }
 

@@ -41,12 +41,15 @@ static void finish(uint32_t i, uint32_t outcome, uint32_t server,
 static int64_t central(uint32_t i);
 static int64_t sed(uint32_t i);
 static int64_t lwl(uint32_t i);
+static int64_t lct(uint32_t i);
 static int64_t jsq(uint32_t i);
 static int64_t rr(uint32_t i);
 static int64_t uniform(uint32_t i);
 static int64_t least(double (*score)(const host_t *h));
 static double sed_score(const host_t *h);
 static double lwl_score(const host_t *h);
+static double lct_score(const host_t *h);
+static double wait_of(const host_t *h);
 static double jsq_score(const host_t *h);
 static unsigned is_sound(const host_t *h);
 static double rate_of(const host_t *h);
@@ -60,6 +63,7 @@ static const struct {
     { "central", central },
     { "sed", sed },
     { "lwl", lwl },
+    { "lct", lct },
     { "jsq", jsq },
     { "rr", rr },
     { "random", uniform },
@@ -77,6 +81,7 @@ static uint64_t     current;
 static uint32_t     first_waiting;      /* of the central queue */
 static uint32_t     arrived;
 static uint32_t     turn;
+static double       chosen_work;
 static uint32_t     starts;             /* where ties are looked for */
 
 
@@ -378,7 +383,7 @@ sed_score(const host_t *h)
 }
 
 
-/* the least work left, for who knows works, too */
+/* the shortest wait, for who knows works, too; the fastest of idle servers */
 
 static int64_t
 lwl(uint32_t i)
@@ -392,25 +397,74 @@ lwl(uint32_t i)
 static double
 lwl_score(const host_t *h)
 {
-    job_t   *job;
-    double   left;
+    return h->n[LIST_SERVED] < h->spec->slots ? -rate_of(h) : wait_of(h);
+}
+
+
+/* the earliest answer */
+
+static int64_t
+lct(uint32_t i)
+{
+    chosen_work = schedule.requests[i].work * 1e3;
+
+    return least(lct_score);
+}
+
+
+static double
+lct_score(const host_t *h)
+{
+    return wait_of(h) + chosen_work / rate_of(h);
+}
+
+
+/* until a slot is free for one more */
+
+static double
+wait_of(const host_t *h)
+{
+    job_t          *job;
+    double          least;
+    uint32_t        i, n, first;
+    static double  *left;
+    static size_t   room;
 
     if (h->n[LIST_SERVED] < h->spec->slots) {
-        return (h->n[LIST_SERVED] - (double) h->spec->slots)
-               * rate_of(h);
+        return 0;
     }
 
-    left = 0;
+    n = h->spec->slots;
+
+    if (n > room) {
+        room = n;
+        left = grow(left, room, sizeof(double));
+    }
+
+    i = 0;
 
     for (job = h->first[LIST_SERVED]; job != NULL; job = job->next) {
-        left += job->left - (double) (current - job->since) * h->rate;
+        left[i++] = job->left - (double) (current - job->since) * h->rate;
     }
 
-    for (job = h->first[LIST_QUEUE]; job != NULL; job = job->next) {
-        left += job->left;
-    }
+    job = h->first[LIST_QUEUE];
 
-    return left / (h->spec->slots * rate_of(h));
+    for ( ;; ) {
+        first = 0;
+
+        for (i = 1; i < n; i++) {
+            first = left[i] < left[first] ? i : first;
+        }
+
+        least = left[first];
+
+        if (job == NULL) {
+            return least / rate_of(h);
+        }
+
+        left[first] += job->left;
+        job = job->next;
+    }
 }
 
 
@@ -517,12 +571,13 @@ usage(FILE *out)
           "\n"
           "  central  one queue, in order, to the fastest idle server\n"
           "  sed      shortest expected delay by true speeds\n"
-          "  lwl      least work left, by true speeds and works\n"
+          "  lwl      least work left, or the fastest of idle servers\n"
+          "  lct      earliest answer, by true speeds and works\n"
           "  jsq      fewest requests by slots\n"
           "  rr       in turn\n"
           "  random   to any\n"
           "\n"
-          "The first three give nothing to a server that stalls, hangs,\n"
+          "The first four give nothing to a server that stalls, hangs,\n"
           "fails or is down; with the others requests to it fail.\n"
           "\n" SCENARIO_HELP, out);
 }

@@ -129,31 +129,39 @@ print_latencies(FILE *out, const report_t *r)
 static void
 print_servers(FILE *out, const report_t *r)
 {
-    uint32_t  i, j, n, good;
+    uint32_t         i, j, n, *answers, *good;
+    const record_t  *record;
 
     n = r->schedule->n - r->schedule->warmup;
+    answers = grow(NULL, r->nnames, sizeof(uint32_t));
+    good = grow(NULL, r->nnames, sizeof(uint32_t));
+
+    for (j = 0; j < r->nnames; j++) {
+        answers[j] = 0;
+        good[j] = 0;
+    }
+
+    for (i = r->schedule->warmup; i < r->schedule->n; i++) {
+        record = &r->records[i];
+
+        if (record->server != NO_SERVER) {
+            answers[record->server]++;
+            good[record->server] += is_good(record);
+        }
+    }
 
     fprintf(out, ",\"servers\":{");
 
     for (j = 0; j < r->nnames; j++) {
-        uint32_t  answers;
-
-        answers = 0;
-        good = 0;
-
-        for (i = r->schedule->warmup; i < r->schedule->n; i++) {
-            if (r->records[i].server == j) {
-                answers++;
-                good += is_good(&r->records[i]);
-            }
-        }
-
         fprintf(out, "%s\"%s\":{\"answers\":%u,\"ok\":%u,\"share\":%.5f}",
-                j ? "," : "", r->names[j], answers, good,
-                n ? (double) answers / n : 0);
+                j ? "," : "", r->names[j], answers[j], good[j],
+                n ? (double) answers[j] / n : 0);
     }
 
     fprintf(out, "}");
+
+    free(answers);
+    free(good);
 }
 
 

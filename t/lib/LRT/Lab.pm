@@ -98,16 +98,14 @@ package LRT::Lab::Backends;
 our @ISA = ('LRT::Lab::Program');
 
 
-# "127.0.0.1:port" of one, or of all in the order of their names.
+# "127.0.0.1:port" of one, or of all as they are in the scenario.
 
-sub address ($self, $name) { return $self->{listening}{$name} }
-
-sub addresses ($self) {
-    my ($all, %number) = $self->{listening};
-    $number{$_} = /(\d+)$/ ? $1 : 0 for keys %$all;
-    return map { $all->{$_} }
-        sort { $number{$a} <=> $number{$b} || $a cmp $b } keys %$all;
+sub address ($self, $name) {
+    my ($one) = grep { $_->{name} eq $name } $self->{listening}->@*;
+    return $one->{address};
 }
+
+sub addresses ($self) { return map { $_->{address} } $self->{listening}->@* }
 
 
 # A command; see "backends --help".
