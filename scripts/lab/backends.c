@@ -353,7 +353,7 @@ take(connection_t *c, size_t end)
         return;
     }
 
-    /* the first one of a run; those that came too late do not count */
+    /* the first one of a run; what is late of an earlier run is only served */
 
     if (head.start == 0 && model.start == NEVER) {
         head.start = now;
