@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "model.h"
+#include "ours.h"
 #include "report.h"
 
 
@@ -45,6 +46,7 @@ static int64_t lct(uint32_t i);
 static int64_t jsq(uint32_t i);
 static int64_t rr(uint32_t i);
 static int64_t uniform(uint32_t i);
+static int64_t ours(uint32_t i);
 static int64_t least(double (*score)(const host_t *h));
 static double sed_score(const host_t *h);
 static double lwl_score(const host_t *h);
@@ -77,6 +79,8 @@ static model_t      model;
 static task_t      *tasks;
 static record_t    *records;
 static policy_pt    choose = central;
+static const char  *method;             /* of the module, or NULL */
+static uint32_t     max_fails = 1;
 static uint64_t     current;
 static uint32_t     first_waiting;      /* of the central queue */
 static uint32_t     arrived;
@@ -94,6 +98,7 @@ main(int argc, char **argv)
 
     static const struct option  options[] = {
         { "policy", required_argument, NULL, 'p' },
+        { "max-fails", required_argument, NULL, 'm' },
         { "raw", required_argument, NULL, 'r' },
         { "windows", required_argument, NULL, 'w' },
         { "help", no_argument, NULL, 'h' },
@@ -122,11 +127,12 @@ main(int argc, char **argv)
                 }
             }
 
-            if (policies[i].name == NULL) {
-                die("there is no policy \"%s\"", optarg);
-            }
+            method = policies[i].name ? NULL : optarg;
+            choose = policies[i].name ? policies[i].choose : ours;
+            break;
 
-            choose = policies[i].choose;
+        case 'm':
+            max_fails = (uint32_t) strtoul(optarg, NULL, 10);
             break;
 
         case 'r':
@@ -165,6 +171,10 @@ main(int argc, char **argv)
     memset(tasks, 0, (schedule.n + !schedule.n) * sizeof(task_t));
     memset(records, 0, (schedule.n + !schedule.n) * sizeof(record_t));
 
+    if (method && !ours_open(method, &scenario, schedule.n, max_fails)) {
+        die("there is no policy \"%s\"", method);
+    }
+
     model_init(&model, &scenario, answer, changed);
     run();
 
@@ -193,7 +203,7 @@ static void
 run(void)
 {
     uint32_t            oldest;
-    uint64_t            due, deadline, next;
+    uint64_t            due, deadline, next, tick;
     const request_t    *requests;
 
     requests = schedule.requests;
@@ -215,8 +225,12 @@ run(void)
         }
 
         next = model_next(&model);
+        tick = method ? ours_tick(current) : NEVER;
 
-        if (next <= due && next <= deadline) {
+        if (tick < due && tick < deadline && tick < next) {
+            current = tick;
+
+        } else if (next <= due && next <= deadline) {
             current = next;
             model_run(&model, next);
 
@@ -246,6 +260,12 @@ arrive(uint32_t i, uint64_t now)
     }
 
     server = choose(i);
+
+    if (server == -1) {
+        finish(i, OUTCOME_REFUSED, NO_SERVER, now);
+        return;
+    }
+
     give(i, (uint32_t) server, now);
 }
 
@@ -323,6 +343,10 @@ changed(model_t *m, uint32_t server)
 static void
 finish(uint32_t i, uint32_t outcome, uint32_t server, uint64_t now)
 {
+    if (method) {
+        ours_ended(i, outcome, now);
+    }
+
     tasks[i].over = 1;
     records[i].outcome = (uint16_t) outcome;
     records[i].server = (uint16_t) server;
@@ -545,6 +569,15 @@ uniform(uint32_t i)
 }
 
 
+/* a method of the module, which knows no more than in nginx */
+
+static int64_t
+ours(uint32_t i)
+{
+    return ours_choose(i, current);
+}
+
+
 static unsigned
 is_sound(const host_t *h)
 {
@@ -563,8 +596,8 @@ rate_of(const host_t *h)
 static void
 usage(FILE *out)
 {
-    fputs("usage: reference [--policy NAME] [--raw FILE] [--windows NAME,..]\n"
-          "                 [-f FILE | -e LINE] ..\n"
+    fputs("usage: reference [--policy NAME] [--max-fails N] [--raw FILE]\n"
+          "                 [--windows NAME,..] [-f FILE | -e LINE] ..\n"
           "\n"
           "Computes what \"load\" and \"backends\" would do in the same\n"
           "scenario, and prints the same figures.  Policies:\n"
@@ -576,6 +609,9 @@ usage(FILE *out)
           "  jsq      fewest requests by slots\n"
           "  rr       in turn\n"
           "  random   to any\n"
+          "\n"
+          "and the methods of the module by their names, such as least_time,\n"
+          "with max_fails=1 fail_timeout=10s, or as --max-fails says.\n"
           "\n"
           "The first four give nothing to a server that stalls, hangs,\n"
           "fails or is down; with the others requests to it fail.\n"
