@@ -371,6 +371,14 @@ ngx_http_lrt_check_sound(ngx_http_lrt_srv_conf_t *lscf,
     if (check->type == LRT_CHECK_HTTPS) {
 #if (NGX_HTTP_SSL)
         if (ngx_http_lrt_trust_find(lscf->main, check) == NULL) {
+
+            if (s[LRT_CHECK_SSL_CA].len == 0) {
+                ngx_http_lrt_unsound("certificates that the system trusts are "
+                                     "only read for a configuration that has "
+                                     "a check of \"type=https\" without "
+                                     "\"ssl_ca\"");
+            }
+
             ngx_http_lrt_unsound("certificates of \"ssl_ca\" %*s are only "
                                  "read from a configuration",
                                  s[LRT_CHECK_SSL_CA].len,
