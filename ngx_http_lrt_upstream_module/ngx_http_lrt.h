@@ -169,10 +169,10 @@ size_t ngx_http_lrt_zone_need(ngx_http_lrt_srv_conf_t *lscf, uint32_t n);
 void ngx_http_lrt_unlock(ngx_http_lrt_srv_conf_t *lscf);
 ngx_uint_t ngx_http_lrt_master_lock(ngx_slab_pool_t *shpool);
 
-/* whether the group has a table that is in use */
+/* whether the group has a table that is in use, and a view of it */
 
 ngx_uint_t ngx_http_lrt_zone_live(ngx_cycle_t *cycle,
-    ngx_http_lrt_srv_conf_t *lscf);
+    ngx_http_lrt_srv_conf_t *lscf, lrt_table_t *t);
 
 /* ngx_http_lrt_state.c: the file of a group */
 

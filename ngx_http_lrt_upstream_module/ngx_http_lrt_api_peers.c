@@ -362,6 +362,7 @@ static void
 ngx_http_lrt_api_peer_more(ngx_http_lrt_api_t *api, const lrt_peer_t *peer,
     lrt_state_e state)
 {
+    uint32_t             ramp;
     uint64_t             key, shares;
     lrt_tier_e           tier;
     ngx_uint_t           i;
@@ -388,6 +389,9 @@ ngx_http_lrt_api_peer_more(ngx_http_lrt_api_t *api, const lrt_peer_t *peer,
 
     if (state == LRT_STATE_UP && lrt_peer_busy(peer, &api->hot)) {
         substate = "busy";
+
+    } else if (state == LRT_STATE_DRAINING && api->hot.inflight <= 0) {
+        substate = "drained";
     }
 
     lrt_rank_score(t, &score, &api->snap.policy, &peer->entry.params,
@@ -402,6 +406,12 @@ ngx_http_lrt_api_peer_more(ngx_http_lrt_api_t *api, const lrt_peer_t *peer,
     ngx_http_lrt_json_uint(o, "inflight", api->hot.inflight > 0
                                           ? (uint64_t) api->hot.inflight : 0);
     ngx_http_lrt_json_uint(o, "window_fails", api->hot.fails);
+
+    ramp = lrt_peer_ramp(&api->snap, peer, &api->hot, api->now);
+
+    if (ramp < LRT_RAMP_FULL) {
+        ngx_http_lrt_json_uint(o, "ramp_permille", ramp);
+    }
 
     ngx_http_lrt_api_health_more(api);
 

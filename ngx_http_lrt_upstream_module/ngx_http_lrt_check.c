@@ -325,7 +325,7 @@ ngx_http_lrt_checker_start(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 
     checker->group = lscf;
     checker->seed = ngx_http_lrt_now() ^ (uint64_t) ngx_pid << 32;
-    checker->asked = lrt_load(&t->head->check_asked);
+    checker->asked = lrt_load(&t->head->check_asked) - 1;
     checker->position = now / NGX_HTTP_LRT_BUCKET;
 
     /* none that could be compared */
@@ -609,11 +609,10 @@ ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
 static void
 ngx_http_lrt_checker_wishes(ngx_http_lrt_checker_t *checker, uint64_t now)
 {
-    uint32_t              slot;
-    uint64_t              asked;
-    ngx_uint_t            i;
-    lrt_table_t          *t;
-    ngx_http_lrt_task_t  *task;
+    uint32_t      slot;
+    uint64_t      asked;
+    ngx_uint_t    i;
+    lrt_table_t  *t;
 
     t = &checker->group->table;
     asked = lrt_load(&t->head->check_asked);
@@ -631,13 +630,12 @@ ngx_http_lrt_checker_wishes(ngx_http_lrt_checker_t *checker, uint64_t now)
         }
 
         for (i = 0; i < checker->n; i++) {
-            task = &checker->task[slot * checker->n + i];
-
-            if (task->begun.ident) {
-                ngx_http_lrt_task_start(task, now);
-            }
+            checker->task[slot * checker->n + i].due = now;
         }
     }
+
+    ngx_http_lrt_checker_refill(checker, now);
+    ngx_http_lrt_check_arm(checker->group->main, 1);
 }
 
 

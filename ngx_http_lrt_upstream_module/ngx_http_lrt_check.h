@@ -84,6 +84,7 @@ ngx_uint_t ngx_http_lrt_probe_busy(const ngx_http_lrt_probe_t *probe);
 extern const char *const  ngx_http_lrt_check_types[];
 extern const char *const  ngx_http_lrt_check_texts[];
 
+void ngx_http_lrt_check_trusts(ngx_conf_t *cf, const lrt_settings_t *settings);
 void ngx_http_lrt_check_defaults(lrt_check_t *check);
 ngx_int_t ngx_http_lrt_check_complete(lrt_check_t *check, lrt_str_t *text);
 ngx_uint_t ngx_http_lrt_check_sound(ngx_http_lrt_srv_conf_t *lscf,

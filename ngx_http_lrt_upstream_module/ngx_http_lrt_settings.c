@@ -40,6 +40,8 @@ typedef struct {
 } ngx_http_lrt_check_param_t;
 
 
+static void ngx_http_lrt_check_live(ngx_conf_t *cf,
+    ngx_http_lrt_srv_conf_t *lscf);
 static ngx_int_t ngx_http_lrt_check_param(ngx_str_t *arg, lrt_check_t *check,
     lrt_str_t *text);
 static ngx_int_t ngx_http_lrt_check_value(
@@ -235,6 +237,8 @@ ngx_http_lrt_check_settings(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
     lrt_check_t     *check;
     struct sockaddr  *sa;
 
+    ngx_http_lrt_check_live(cf, lscf);
+
     for (i = 0; i < lscf->conf.settings.nchecks; i++) {
         check = &lscf->conf.settings.check[i];
 
@@ -263,6 +267,60 @@ ngx_http_lrt_check_settings(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
     }
 
     return NGX_OK;
+}
+
+
+/* what cannot be read is in the log, and such a check will not be sound */
+
+void
+ngx_http_lrt_check_trusts(ngx_conf_t *cf, const lrt_settings_t *settings)
+{
+    char               *path;
+    lrt_str_t           text[LRT_CHECK_STRINGS], *ca;
+    ngx_uint_t          i;
+    const lrt_check_t  *check;
+
+    ngx_memzero(text, sizeof(text));
+    ca = &text[LRT_CHECK_SSL_CA];
+
+    for (i = 0; i < settings->nchecks; i++) {
+        check = &settings->check[i];
+
+        /* the path is kept for as long as the configuration */
+
+        *ca = lrt_check_string(check, LRT_CHECK_SSL_CA);
+
+        path = ngx_pnalloc(cf->pool, ca->len + 1);
+        if (path == NULL) {
+            return;
+        }
+
+        ngx_memcpy(path, ca->data, ca->len);
+        path[ca->len] = '\0';
+        ca->data = path;
+
+        (void) ngx_http_lrt_trust_add(cf, check, text);
+    }
+}
+
+
+/* what runs may have checks that the new configuration does not name */
+
+static void
+ngx_http_lrt_check_live(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
+{
+    lrt_table_t     t;
+    lrt_settings_t  settings;
+
+    if (!ngx_http_lrt_zone_live(cf->cycle->old_cycle, lscf, &t)) {
+        return;
+    }
+
+    settings = lrt_table_side(&t, lrt_table_generation(&t))->settings;
+
+    if (lrt_settings_valid(&settings)) {
+        ngx_http_lrt_check_trusts(cf, &settings);
+    }
 }
 
 
@@ -371,6 +429,14 @@ ngx_http_lrt_check_sound(ngx_http_lrt_srv_conf_t *lscf,
     if (check->type == LRT_CHECK_HTTPS) {
 #if (NGX_HTTP_SSL)
         if (ngx_http_lrt_trust_find(lscf->main, check) == NULL) {
+
+            if (s[LRT_CHECK_SSL_CA].len == 0) {
+                ngx_http_lrt_unsound("certificates that the system trusts are "
+                                     "only read for a configuration that has "
+                                     "a check of \"type=https\" without "
+                                     "\"ssl_ca\"");
+            }
+
             ngx_http_lrt_unsound("certificates of \"ssl_ca\" %*s are only "
                                  "read from a configuration",
                                  s[LRT_CHECK_SSL_CA].len,

@@ -20,8 +20,6 @@ static ngx_int_t ngx_http_lrt_state_load(ngx_conf_t *cf,
     ngx_http_lrt_state_doc_t *doc, ngx_str_t *why);
 static void ngx_http_lrt_state_compare_conf(ngx_conf_t *cf,
     ngx_http_lrt_srv_conf_t *lscf, const ngx_http_lrt_state_doc_t *doc);
-static ngx_int_t ngx_http_lrt_state_trust(ngx_conf_t *cf,
-    ngx_http_lrt_state_doc_t *doc);
 static ngx_int_t ngx_http_lrt_state_adopt(ngx_conf_t *cf,
     ngx_http_lrt_srv_conf_t *lscf, ngx_http_lrt_state_doc_t *doc);
 static void ngx_http_lrt_state_compare_settings(ngx_conf_t *cf,
@@ -82,6 +80,7 @@ ngx_http_lrt_state_init(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
     ngx_int_t                   rc;
     ngx_str_t                   why, good_why;
     ngx_uint_t                  i, live;
+    lrt_table_t                 t;
     ngx_http_lrt_state_t       *state;
     ngx_http_lrt_srv_conf_t   **other;
     ngx_http_lrt_state_doc_t    doc, good;
@@ -129,7 +128,7 @@ ngx_http_lrt_state_init(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
         return ngx_http_lrt_state_adopt(cf, lscf, &doc);
     }
 
-    live = (ngx_http_lrt_zone_live(cf->cycle->old_cycle, lscf) != 0);
+    live = (ngx_http_lrt_zone_live(cf->cycle->old_cycle, lscf, &t) != 0);
 
     if (ngx_test_config) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -208,11 +207,11 @@ ngx_http_lrt_state_load(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
 
         rc = ngx_http_lrt_state_parse(doc, &text);
 
-        if (rc == NGX_OK) {
-            rc = ngx_http_lrt_state_trust(cf, doc);
-        }
+        /* certificates that its checks name are read now or never */
 
         if (rc == NGX_OK) {
+            ngx_http_lrt_check_trusts(cf, &doc->settings);
+
             settings = lscf->conf.settings;
             rc = ngx_http_lrt_state_settings(lscf, doc, &settings);
         }
@@ -223,39 +222,6 @@ ngx_http_lrt_state_load(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
     free(job.text);
 
     return rc;
-}
-
-
-/* certificates that a check of the file names are read now or never */
-
-static ngx_int_t
-ngx_http_lrt_state_trust(ngx_conf_t *cf, ngx_http_lrt_state_doc_t *doc)
-{
-    lrt_str_t              text[LRT_CHECK_STRINGS];
-    ngx_uint_t             i, j;
-    const lrt_check_t     *check;
-    ngx_http_lrt_fault_t   fault;
-
-    for (i = 0; i < doc->settings.nchecks; i++) {
-        check = &doc->settings.check[i];
-
-        for (j = 0; j < LRT_CHECK_STRINGS; j++) {
-            text[j] = lrt_check_string(check, (lrt_check_string_e) j);
-        }
-
-        /* the reason is in the log */
-
-        if (ngx_http_lrt_trust_add(cf, check, text) != NGX_OK) {
-            (void) ngx_http_lrt_fault(cf->pool, &fault, 0, "",
-                                      "line %ui: check %ui: certificates "
-                                      "could not be read",
-                                      doc->check_line[i], i);
-            doc->why = fault.text;
-            return NGX_DECLINED;
-        }
-    }
-
-    return NGX_OK;
 }
 
 

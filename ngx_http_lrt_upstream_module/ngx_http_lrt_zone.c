@@ -405,12 +405,12 @@ ngx_http_lrt_zone_find(ngx_cycle_t *cycle, ngx_str_t *name, size_t *size)
 
 
 ngx_uint_t
-ngx_http_lrt_zone_live(ngx_cycle_t *cycle, ngx_http_lrt_srv_conf_t *lscf)
+ngx_http_lrt_zone_live(ngx_cycle_t *cycle, ngx_http_lrt_srv_conf_t *lscf,
+    lrt_table_t *t)
 {
     u_char            buf[NGX_MAX_ERROR_STR];
     size_t            size;
     ngx_str_t         name;
-    lrt_table_t       t;
     ngx_slab_pool_t  *shpool;
 
     name.data = buf;
@@ -421,7 +421,7 @@ ngx_http_lrt_zone_live(ngx_cycle_t *cycle, ngx_http_lrt_srv_conf_t *lscf)
     shpool = ngx_http_lrt_zone_find(cycle, &name, &size);
 
     return shpool
-           && lrt_table_attach(&t, shpool->data,
+           && lrt_table_attach(t, shpool->data,
                                ngx_http_lrt_zone_rest(shpool, size))
               == LRT_OK;
 }

@@ -357,7 +357,7 @@ subtest 'checks that cannot be' => sub {
         [{ match => 'bad' }, qr/there is no "lrt_match bad"/],
         [{ type => 'icmp' }, qr/invalid value of "type"/],
         [{ type => 'tcp', uri => '/' }, qr/type "tcp" sends nothing/],
-        [{ type => 'https' }, qr/https|certificates/],
+        [{ type => 'https' }, qr/certificates that the system trusts|with-http_ssl/],
         [{ ssl_name => 'x' }, qr/need "type=https"/],
         [{ persistent => $yes }, qr/"persistent" needs "mandatory"/],
         [{ mandatory => 1 }, qr/invalid value of "mandatory"/],

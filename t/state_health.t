@@ -230,6 +230,11 @@ subtest 'what cannot be' => sub {
 
     my $before = settings('bad');
 
+    for my $i (0, 9) {
+        my ($text, $reason) = $bad[$i]->@*;
+        like($bad->edit($text), qr/is not applied: $reason/, "edit: $reason");
+    }
+
     for (@bad) {
         my ($text, $reason) = @$_;
         $bad->put($text);
@@ -237,11 +242,6 @@ subtest 'what cannot be' => sub {
         my ($good, $said) = $t->test_config;
         ok(!$good && $said =~ $reason, "nginx -t: $reason")
             or diag($text, $said);
-    }
-
-    for my $i (0, 9) {
-        my ($text, $reason) = $bad[$i]->@*;
-        like($bad->edit($text), qr/is not applied: $reason/, "edit: $reason");
     }
 
     is_deeply(settings('bad'), $before, 'nothing has changed');
@@ -259,5 +259,37 @@ subtest 'what cannot be' => sub {
     is(scalar $t->grep_log(qr/"lrt_match gone", the last good copy/, $mark), 1,
         'and says why');
 };
+
+
+# what runs needs certificates that neither a file nor a configuration names
+
+SKIP: {
+    skip 'no TLS', 1 unless $t->has('ssl');
+
+    subtest 'certificates over a reload' => sub {
+        my $bad = $group{bad};
+
+        $bad->put({ servers => [$at{a}], health_checks =>
+            [{ type => 'https', interval => '100ms', ssl_verify => \0 }] });
+        $t->stop;
+        $t->start;
+
+        my $probes = sub {
+            $bad->api->peer($at{a})->{health_checks}{checks} };
+
+        ok($t->wait_for(sub { $probes->() > 1 }), 'probes come');
+
+        $bad->put('{');
+        ok($bad->becomes(0), 'the file is broken');
+
+        my $mark = $t->log_mark;
+        $t->reload;
+
+        my $before = $probes->();
+        ok($t->wait_for(sub { $probes->() > $before + 2 }), 'they still come');
+        is_deeply([$t->grep_log(qr/checks of upstream/, $mark)], [],
+            'no complaint');
+    };
+}
 
 $t->done;

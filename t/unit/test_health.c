@@ -27,6 +27,7 @@ static void test_forced(void);
 static void test_move(void);
 static void test_flaps(void);
 static void test_drained(void);
+static void test_downtime(void);
 static uint64_t add(fx_t *fx, uint32_t number);
 static lrt_rc_t set_checks(fx_t *fx, const lrt_check_t *check, uint32_t n);
 static lrt_rc_t probe(fx_t *fx, uint32_t slot, uint32_t check,
@@ -57,6 +58,7 @@ main(void)
     run(test_move);
     run(test_flaps);
     run(test_drained);
+    run(test_downtime);
 
     return tap_end();
 }
@@ -614,6 +616,71 @@ test_move(void)
 
     fx_close(&fx);
     fx_close(&to);
+}
+
+
+static void
+test_downtime(void)
+{
+    fx_t           fx;
+    lrt_hot_t     *hot;
+    lrt_turn_t     turn;
+    lrt_check_t    check;
+    lrt_health_t   health;
+
+    fx_open(&fx, 8);
+    add(&fx, 0);
+    add(&fx, 1);
+
+    check = fx_check(1, 1);
+    set_checks(&fx, &check, 1);
+
+    fx_snapshot(&fx);
+    hot = &fx.table.hot[0];
+
+    is_u64(lrt_peer_out_since(LRT_STATE_UP, hot), 0, "it is in use");
+
+    fx.now += 1000;
+    probe(&fx, 0, 0, LRT_PROBE_FAILED, &turn);
+    fx.now += 300;
+
+    is_u64(lrt_peer_out_since(LRT_STATE_UNHEALTHY, hot), fx.now - 300,
+           "since when it is not");
+    is_u64(lrt_peer_health(&fx.table, &fx.item[0], &health), LRT_OK, "health");
+    is_u64(lrt_peer_downtime(LRT_STATE_UNHEALTHY, hot, &health, fx.now), 300,
+           "downtime that goes on");
+    is_u64(lrt_peer_downtime(LRT_STATE_UNHEALTHY, hot, &health, fx.now - 400),
+           0, "seen by a clock that is late");
+
+    probe(&fx, 0, 0, LRT_PROBE_PASSED, &turn);
+    fx.now += 5000;
+    (void) lrt_peer_health(&fx.table, &fx.item[0], &health);
+
+    is_u64(lrt_peer_downtime(LRT_STATE_UP, hot, &health, fx.now), 300,
+           "downtime that has ended");
+
+    lrt_health_clear(&fx.table.health[0]);
+
+    is_u64(fx.table.health[0].downtime + fx.table.health[0].checks
+           + fx.table.health[0].fails + fx.table.health[0].turns
+           + fx.table.health[0].unhealthy, 0, "counters begin anew");
+    is_u64(lrt_verdict(fx.table.health[0].verdict[0]), LRT_PASSING,
+           "the verdict stays");
+
+    /* failures of requests */
+
+    lrt_store(&hot->checked, fx.now - 20);
+
+    is_u64(lrt_peer_out_since(LRT_STATE_UNAVAIL, hot), fx.now - 20,
+           "shut out by requests");
+    is_u64(lrt_peer_out_since(LRT_STATE_UNHEALTHY, hot), 0, "forced down");
+
+    (void) fx_remove(&fx, fx.item[0].entry.ident);
+
+    is_u64(lrt_peer_health(&fx.table, &fx.item[0], &health), LRT_MISSING,
+           "it is gone");
+
+    fx_close(&fx);
 }
 
 
