@@ -112,12 +112,21 @@ subtest 'the wall clock' => sub {
     is(scalar $t->grep_log(qr/upstream "many": server/, $mark), 0,
         'all the time');
 
-    $shim->set(shift => -86400);
-    $flip->set(status => 500);
-    ok($many->becomes(flip => 'unhealthy'), 'another day: a server fails');
-    $flip->set;
-    ok($many->becomes(flip => 'up'), 'and comes back');
-    $shim->set(shift => 0);
+    # times that the log tells of
+
+    for my $shift (-86400, 0) {
+        $mark = $t->log_mark;
+        $flip->set(status => 500);
+        ok($many->becomes(flip => 'unhealthy'), 'a server fails');
+        $shim->set(shift => $shift);
+        $flip->set;
+        ok($many->becomes(flip => 'up'), "and comes back, shift $shift s");
+
+        my ($down) = map { /, after ([\d.]+) s/ }
+            $t->grep_log(qr/unhealthy -> up/, $mark);
+        cmp_ok($down, '>', 0.05, 'the log tells after how long');
+        cmp_ok($down, '<', 60, 'which does not jump');
+    }
 };
 
 

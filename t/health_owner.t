@@ -204,6 +204,8 @@ subtest 'frozen' => sub {
 
 
 subtest 'killed' => sub {
+    plan skip_all => 'LRT_QUICK is set' if $ENV{LRT_QUICK};
+
     my $prober = prober();
     my $mark   = $t->log_mark;
 

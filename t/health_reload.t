@@ -193,7 +193,7 @@ subtest 'a server is removed while it is probed' => sub {
 
 
 subtest 'an old worker' => sub {
-    conf("$servers $check keepalive_time=1h;")->reload;
+    conf("$servers $check keepalive_time=1h fails=1;")->reload;
     ok($t->wait_for(sub { !$t->old_workers }), 'no old workers');
     ok($t->wait_for(sub { probes('a') > 2 }), 'probes');
 
@@ -207,7 +207,14 @@ subtest 'an old worker' => sub {
     }, 3), 'its connections are closed, those of a new one are there');
     cmp_ok(scalar $t->old_workers, '>', 0, 'though it has to wait');
 
-    my $seconds = timeout(3);
+    my $mark = $t->log_mark;
+    fails('a');
+    ok($u->becomes(a => 'unhealthy'), 'who probes writes to the log');
+    my ($pid) = map { /\] (\d+)#/ } $t->grep_log(qr/-> unhealthy/, $mark);
+    is(scalar(grep { $_ == $pid } $t->workers), 1, 'that is a new one');
+    passes('a');
+
+    my $seconds = timeout(2);
     $_->clear for values %s;
     sleep $seconds;
     my $rate = probes('a') / $seconds * $ms / 1000;
