@@ -7,7 +7,7 @@
  *   ngx_http_lrt_settings.c  directives, and what a check may be
  *   ngx_http_lrt_match.c     lrt_match
  *   ngx_http_lrt_trust.c     certificates
- *   ngx_http_lrt_check.c     who probes, when, and what comes of it
+ *   ngx_http_lrt_check*.c    who probes, when, and what comes of it
  *   ngx_http_lrt_probe.c     one probe: connection, request, response
  */
 
