@@ -226,7 +226,7 @@ subtest 'one worker' => sub {
     sleep 0.5;
     my $mark = $t->log_mark;
 
-    for my $try (1 .. 4) {
+    for my $try (1 .. ($ENV{LRT_QUICK} ? 2 : 4)) {
         kill STOP => $worker;
         sleep 0.9;
         kill CONT => $worker;
