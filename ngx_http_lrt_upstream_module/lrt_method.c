@@ -65,8 +65,20 @@ lrt_method_find(const char *name, size_t len)
 uint64_t
 lrt_ramp_key(const lrt_score_t *score, uint64_t key)
 {
-    key /= lrt_ramp_permille(score->params, score->hot, score->slow_start,
+    uint32_t  ramp;
+
+    ramp = lrt_ramp_permille(score->params, score->hot, score->slow_start,
                              score->now);
+
+    /* one that is over leaves the key as exact as it was */
+
+    if (ramp == LRT_RAMP_FULL) {
+        return key;
+    }
+
+    /* rounded up, so that it never rises as time goes on */
+
+    key = key / ramp + (key % ramp != 0);
 
     return (key < LRT_KEY_NEVER / LRT_RAMP_FULL) ? key * LRT_RAMP_FULL
                                                  : LRT_KEY_NEVER - 1;
