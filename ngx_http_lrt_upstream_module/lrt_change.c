@@ -293,6 +293,7 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
     dst->head->known = src->head->known;
     dst->head->known_sum = src->head->known_sum;
     dst->head->spread = src->head->spread;
+    dst->head->usual = src->head->usual;
     dst->head->census = src->head->census;
     dst->head->told = src->head->told;
     dst->head->pace = src->head->pace;

@@ -25,7 +25,7 @@
 
 #define LRT_GAIN_ONE         65536
 #define LRT_GAIN_MIN         (LRT_GAIN_ONE / 50)
-#define LRT_GAIN_MAX         (LRT_GAIN_ONE / 2)
+#define LRT_GAIN_MAX         (LRT_GAIN_ONE * 9 / 10)
 
 #define LRT_MEMORY           1000            /* ms in which it fades to 1/e */
 #define LRT_LATE             60000           /* ms that clocks may be apart */
@@ -33,15 +33,22 @@
 
 #define LRT_SPREAD_SAMPLES   64
 
-/* a difference of an eighth of an octave is none, however sure */
+/* a difference of a quarter of an octave is none, however sure */
 
-#define LRT_TOLERANCE        (LRT_LOG_ONE / 8)
+#define LRT_TOLERANCE        (LRT_LOG_ONE / 4)
+
+/* a failure is worth so many octaves; a sample must fit into 20 bits */
+
+#define LRT_FAILURE          (6 * LRT_LOG_ONE)
+#define LRT_LOG_LIMIT        (30 * LRT_LOG_ONE)
+#define LRT_USUAL_SAMPLES    256
 
 /* times above 2^62 us are not told apart: lrt_exp2() ends below 63 octaves */
 
 #define LRT_LOG_MAX          (62 * LRT_LOG_ONE)
 
 
+static uint64_t lrt_estimate_move(uint64_t word, uint32_t log, uint64_t now);
 static uint32_t lrt_estimate_us(uint64_t us);
 static uint64_t lrt_estimate_gain(uint32_t count, uint32_t idle);
 static uint64_t lrt_sqrt(uint64_t v);
@@ -50,11 +57,51 @@ static uint64_t lrt_sqrt(uint64_t v);
 uint64_t
 lrt_estimate_add(uint64_t word, uint64_t us, uint64_t now)
 {
-    uint32_t  log, count;
-    uint64_t  gain, rest, inverse;
-    int64_t   step;
+    return lrt_estimate_move(word, lrt_estimate_us(us), now);
+}
+
+
+uint64_t
+lrt_estimate_fail(uint64_t word, uint32_t usual, uint64_t now)
+{
+    uint32_t  log;
+
+    if (usual == 0) {
+        return word;
+    }
+
+    log = usual + LRT_FAILURE;
+    log = (log < LRT_LOG_LIMIT) ? log : LRT_LOG_LIMIT;
+
+    /* who is slower than that anyway does not become faster */
+
+    if (log < lrt_estimate_log(word)) {
+        log = lrt_estimate_log(word);
+    }
+
+    return lrt_estimate_move(word, log, now);
+}
+
+
+uint64_t
+lrt_usual_add(uint64_t usual, uint64_t us)
+{
+    int64_t  log;
 
     log = lrt_estimate_us(us);
+
+    return usual ? (uint64_t) ((int64_t) usual
+                               + (log - (int64_t) usual) / LRT_USUAL_SAMPLES)
+                 : (uint64_t) log;
+}
+
+
+static uint64_t
+lrt_estimate_move(uint64_t word, uint32_t log, uint64_t now)
+{
+    uint32_t  count;
+    uint64_t  gain, rest, inverse;
+    int64_t   step;
 
     if (word == 0) {
         return lrt_word(log, LRT_COUNT_ONE, now);
@@ -155,10 +202,11 @@ lrt_spread_deviation(uint64_t word)
 
 
 /*
- * The mean of n samples lies, by chance, within twice the standard deviation
- * over the root of n; the standard deviation is 5/4 of the mean deviation.
- * The deviation itself is not known well from few samples: for want of more,
- * a single one may be four octaves away.
+ * The mean of n samples lies, by chance, within the standard deviation over
+ * the root of n; the standard deviation is 5/4 of the mean deviation.  The
+ * deviation itself is not known well from few samples: for want of more, a
+ * single one may be two octaves away.  What is beyond counts in full: to take
+ * the part off that may be chance would make slow servers look faster.
  */
 
 uint32_t
@@ -177,20 +225,12 @@ lrt_estimate_judge(uint64_t word, uint32_t typical, uint64_t spread)
 
     count = lrt_word_count(word);
 
-    chance = (uint64_t) lrt_spread_deviation(spread) * 5 / 2 * 1024
+    chance = (uint64_t) lrt_spread_deviation(spread) * 5 / 4 * 1024
              / lrt_sqrt(count << 16)
-             + 4 * LRT_LOG_ONE * LRT_COUNT_ONE / count
+             + 2 * LRT_LOG_ONE * LRT_COUNT_ONE / count
              + LRT_TOLERANCE;
 
-    if (log > typical + chance) {
-        return (uint32_t) (log - chance);
-    }
-
-    if (log + chance < typical) {
-        return (uint32_t) (log + chance);
-    }
-
-    return typical;
+    return (log > typical + chance || log + chance < typical) ? log : typical;
 }
 
 
@@ -217,8 +257,8 @@ lrt_estimate_us(uint64_t us)
 
 /*
  * The first samples count alike, then each for a fiftieth, and more if time
- * has passed since the last one.  Never more than half: one answer is not
- * enough to forget what was known.
+ * has passed since the last one: what was known of a server that got no
+ * requests for long is nearly forgotten with its next answer.
  */
 
 static uint64_t

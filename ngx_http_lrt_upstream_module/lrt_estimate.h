@@ -29,6 +29,18 @@
 /* the word of a server: 0 is unknown */
 
 uint64_t lrt_estimate_add(uint64_t word, uint64_t us, uint64_t now);
+
+/*
+ * A failure is a sample, too: one of a multiple of what answers of the group
+ * take.  However fast it came, it never makes a server look better, and who
+ * fails often is slow.  "usual" is a logarithm; 0 is unknown.
+ */
+
+uint64_t lrt_estimate_fail(uint64_t word, uint32_t usual, uint64_t now);
+
+/* the word of a group: a moving mean of the logarithms of all its answers */
+
+uint64_t lrt_usual_add(uint64_t usual, uint64_t us);
 uint32_t lrt_estimate_log(uint64_t word);
 uint32_t lrt_estimate_stamp(uint64_t word);      /* ms, 32 bits of it */
 uint32_t lrt_estimate_age(uint64_t word, uint64_t now);

@@ -250,17 +250,30 @@ static void
 lrt_select_learn(lrt_table_t *t, lrt_hot_t *hot, const lrt_policy_t *policy,
     const lrt_outcome_t *out, uint64_t now)
 {
-    uint64_t  time, before, after, *spread;
+    uint64_t  time, before, after, *spread, *usual;
 
     time = policy->last_byte ? out->last_byte : out->header;
+    before = lrt_load(&hot->estimate);
+    usual = &t->head->usual.value;
 
     if (time == 0) {
+
+        after = lrt_outcome_failed(out)
+                ? lrt_estimate_fail(before, (uint32_t) lrt_load(usual), now)
+                : before;
+
+        if (after != before) {
+            lrt_store(&hot->estimate, after);
+            lrt_rank_learned(t, before, after, now);
+        }
+
         return;
     }
 
-    before = lrt_load(&hot->estimate);
     after = lrt_estimate_add(before, time, now);
     spread = &t->head->spread.value;
+
+    lrt_store(usual, lrt_usual_add(lrt_load(usual), time));
 
     lrt_store(spread, lrt_spread_add(lrt_load(spread),
                                      lrt_estimate_deviation(before, time)));

@@ -48,6 +48,12 @@ typedef struct {
 } lrt_outcome_t;
 
 
+/* the server did not do what was asked */
+
+#define lrt_outcome_failed(out)                                               \
+    ((out)->failed || (out)->status >= 500 || (out)->status == 429)
+
+
 #define lrt_stats_code_status(code)   ((uint32_t) ((code) >> 48))
 #define lrt_stats_code_count(code)    ((code) & (((uint64_t) 1 << 48) - 1))
 

@@ -192,6 +192,7 @@ typedef struct {
     lrt_line_t           held;           /* in flight on all servers */
     lrt_line_t           typical;        /* see lrt_estimate.h */
     lrt_line_t           spread;
+    lrt_line_t           usual;
     lrt_line_t           census;         /* see lrt_census.h */
     lrt_line_t           pace;           /* typical one, see lrt_pace.h */
     lrt_line_t           known;          /* servers with an estimate */

@@ -32,6 +32,7 @@ ngx_http_lrt_task_start(ngx_http_lrt_task_t *task, uint64_t now)
     ngx_http_lrt_checker_t  *checker;
 
     if (ngx_http_lrt_probe_busy(task->probe)) {
+        task->waits = 1;
         return;
     }
 
@@ -109,8 +110,9 @@ ngx_http_lrt_task_done(void *data, const lrt_result_t *result)
         ngx_http_lrt_task_log(task, &turn, result, now);
     }
 
-    if (result->reason == LRT_CHECK_LATE && !task->again) {
-        task->again = 1;
+    if (task->waits || (result->reason == LRT_CHECK_LATE && !task->again)) {
+        task->again = !task->waits;
+        task->waits = 0;
         ngx_http_lrt_task_start(task, now);
         return;
     }

@@ -34,6 +34,7 @@ typedef struct {
     uint32_t                     next;       /* in a bucket, or in the queue */
     unsigned                     settled:1;  /* has its place in the interval */
     unsigned                     again:1;    /* one that came to nothing */
+    unsigned                     waits:1;    /* for the end of another one */
 
     uint32_t                     lines;      /* in the log since then */
     uint64_t                     since;

@@ -237,7 +237,7 @@ test_one_long_answer(void)
 }
 
 
-/* the longer nothing came, the more a sample says, but half at most */
+/* the longer nothing came, the more a sample says, but never all */
 
 static void
 test_idle(void)
@@ -258,7 +258,7 @@ test_idle(void)
 
         if (!check(after >= before, "after %u ms: %llu, less than %llu", idle,
                    (unsigned long long) after, (unsigned long long) before)
-            || !check(after <= 2010, "after %u ms: %llu", idle,
+            || !check(after <= 3500, "after %u ms: %llu", idle,
                       (unsigned long long) after))
         {
             return;
@@ -267,7 +267,7 @@ test_idle(void)
         before = after;
     }
 
-    ok(near(before, 2000, 10), "after long it is the mean of both: %llu",
+    ok(near(before, 3482, 20), "after long a tenth of the old is left: %llu",
        (unsigned long long) before);
     ok(time_of(lrt_estimate_add(word, 4000, 1000)) < 1040,
        "at once it is next to nothing");
@@ -308,8 +308,8 @@ test_count(void)
     }
 
     last = count_of(word);
-    ok(last >= 2 * COUNT_ONE && last <= 4 * COUNT_ONE,
-       "one each minute counts as three: %u / 16", last);
+    ok(last > COUNT_ONE && last <= 3 * COUNT_ONE / 2,
+       "one each minute counts as little more than one: %u / 16", last);
 }
 
 
@@ -605,13 +605,13 @@ test_judge_one_sample(void)
 
     mean = lrt_estimate_log(lrt_estimate_add(0, 1000, 0));
 
-    word = lrt_estimate_add(0, 15000, 0);
+    word = lrt_estimate_add(0, 4500, 0);
     is_u64(lrt_estimate_judge(word, mean, (uint64_t) 1 << 32), mean,
-           "one answer of 15 times the usual is no proof");
+           "one answer of 4.5 times the usual is no proof");
 
-    word = lrt_estimate_add(0, 60000, 0);
-    ok(lrt_estimate_judge(word, mean, (uint64_t) 1 << 32) > mean,
-       "one of 60 times is");
+    word = lrt_estimate_add(0, 5000, 0);
+    is_u64(lrt_estimate_judge(word, mean, (uint64_t) 1 << 32),
+           lrt_estimate_log(word), "one of 5 times is, and in full");
 }
 
 

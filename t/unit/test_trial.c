@@ -190,7 +190,7 @@ test_trial(void)
 }
 
 
-/* a trial that fails is no sample, and the next one waits as long */
+/* a trial that fails makes it no better, and the next one waits */
 
 static void
 test_trial_fails(void)
@@ -221,8 +221,9 @@ test_trial_fails(void)
         (void) fx_end(&fx, &pick, LRT_ENDED_FAILED);
     }
 
-    ok(trials >= 9 && trials <= 10, "%u trials in ten seconds", trials);
-    is_u64(fx.table.hot[1].estimate, before, "nothing was learned from them");
+    ok(trials >= 3 && trials <= 10, "%u trials in ten seconds", trials);
+    ok(lrt_estimate_log(fx.table.hot[1].estimate) >= lrt_estimate_log(before),
+       "it is no faster for them");
 
     fx_close(&fx);
 }
