@@ -300,6 +300,7 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
 
     d.side->policy = side->policy;
     d.side->settings = side->settings;
+    d.side->asks = side->asks;
     d.side->changed = d.generation;
     dst->head->epoch = src->head->epoch;
     dst->head->leaving = src->head->leaving;
@@ -314,6 +315,9 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
     dst->head->merged = src->head->merged;
     dst->head->conf_policy = src->head->conf_policy;
     dst->head->conf_settings = src->head->conf_settings;
+    dst->head->asked = src->head->asked;
+    dst->head->nasked = src->head->nasked;
+    memcpy(dst->head->ask, src->head->ask, sizeof(src->head->ask));
 
     lrt_draft_build(&d);
     lrt_store(&dst->head->generation.value, d.generation);
@@ -385,6 +389,7 @@ lrt_draft_begin(lrt_draft_t *d, lrt_table_t *t, uint64_t generation)
 
     d->side->policy = live->policy;
     d->side->settings = live->settings;
+    d->side->asks = live->asks;
     d->side->changed = live->changed;
 
     memcpy(d->entry, d->live, t->capacity * sizeof(lrt_entry_t));
@@ -422,6 +427,10 @@ lrt_draft_apply(lrt_draft_t *d, lrt_change_t *c)
 
         if (!lrt_settings_valid(c->settings)) {
             return LRT_INVALID;
+        }
+
+        if (!lrt_checks_equal(&d->side->settings, c->settings)) {
+            d->side->asks = d->generation;
         }
 
         d->side->settings = *c->settings;
@@ -841,13 +850,7 @@ lrt_draft_tidy(lrt_draft_t *d, lrt_change_set_t *set, uint64_t now)
         }
     }
 
-    if (!lrt_settings_equal(&d->side->settings,
-                            &t->head->side[!d->number].settings))
-    {
-        lrt_health_reset(t, &t->head->side[!d->number].settings,
-                         &d->side->settings);
-        lrt_health_refresh(t, now);
-    }
+    lrt_health_follow(t, now);
 
     /* "lone", the method or any parameter may have changed */
 

@@ -17,9 +17,15 @@
 
 #define LRT_VERDICT_MAX_TIME  UINT32_MAX
 
+#define LRT_ASKED_NONE        UINT64_MAX
+
 
 static uint64_t lrt_health_bits(const lrt_settings_t *settings,
     const lrt_health_t *health);
+static uint32_t lrt_health_same(const lrt_head_t *head,
+    const lrt_settings_t *settings, uint32_t i, const uint32_t *from);
+static void lrt_health_permute(lrt_table_t *t, const lrt_settings_t *settings,
+    const uint32_t *from);
 static void lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now,
     lrt_turn_t *turn);
 static void lrt_health_pace(lrt_table_t *t, const lrt_probe_t *probe,
@@ -108,7 +114,9 @@ lrt_health_begin(lrt_table_t *t, lrt_probe_t *probe, uint64_t now)
 
     entry = &lrt_table_entries(t, lrt_table_generation(t))[probe->slot];
 
-    if (entry->ident != probe->ident) {
+    if (entry->ident != probe->ident
+        || lrt_load(&t->head->asked) != probe->asks)
+    {
         return LRT_MISSING;
     }
 
@@ -135,7 +143,10 @@ lrt_health_result(lrt_table_t *t, const lrt_probe_t *probe,
     settings = &lrt_table_side(t, lrt_table_generation(t))->settings;
     entry = lrt_table_entries(t, lrt_table_generation(t))[probe->slot];
 
-    if (entry.ident != probe->ident || probe->check >= settings->nchecks) {
+    if (entry.ident != probe->ident
+        || probe->check >= settings->nchecks
+        || lrt_load(&t->head->asked) != probe->asks)
+    {
         return LRT_MISSING;
     }
 
@@ -150,10 +161,11 @@ lrt_health_result(lrt_table_t *t, const lrt_probe_t *probe,
         return LRT_CONFLICT;
     }
 
-    /* who slept between these two steps may have met the next owner's */
+    /* who slept between these two steps may have met somebody else's */
 
     if (lrt_table_entries(t, lrt_table_generation(t))[probe->slot].ident
-        != probe->ident)
+        != probe->ident
+        || lrt_load(&t->head->asked) != probe->asks)
     {
         seen = turn->word;
         (void) lrt_cas(word, seen, 0);
@@ -198,39 +210,111 @@ lrt_health_refresh(lrt_table_t *t, uint64_t now)
 }
 
 
-void
-lrt_health_reset(lrt_table_t *t, const lrt_settings_t *before,
-    const lrt_settings_t *after)
+unsigned
+lrt_health_behind(const lrt_table_t *t)
 {
-    uint32_t   i, slot;
-    uint64_t  *word;
+    return lrt_load(&t->head->asked)
+           != lrt_load(&lrt_table_side(t, lrt_table_generation(t))->asks);
+}
+
+
+/*
+ * Until all is done no result is taken: "asked" is that of no generation.  Who
+ * dies in between leaves it so, and verdicts that may be anybody's are void.
+ */
+
+void
+lrt_health_follow(lrt_table_t *t, uint64_t now)
+{
+    uint32_t              i, from[LRT_CHECKS];
+    uint64_t              asked;
+    lrt_head_t           *head;
+    const lrt_settings_t *settings;
+
+    head = t->head;
+    asked = lrt_table_side(t, lrt_table_generation(t))->asks;
+    settings = &lrt_table_side(t, lrt_table_generation(t))->settings;
+
+    if (!lrt_health_behind(t)) {
+        return;
+    }
 
     for (i = 0; i < LRT_CHECKS; i++) {
+        from[i] = (head->asked != LRT_ASKED_NONE)
+                  ? lrt_health_same(head, settings, i, from) : LRT_NONE;
+    }
 
-        if (i < before->nchecks
-            && i < after->nchecks
-            && lrt_check_same(&before->check[i], &after->check[i]))
-        {
-            continue;
+    lrt_store(&head->asked, LRT_ASKED_NONE);
+
+    lrt_health_permute(t, settings, from);
+
+    memcpy(head->ask, settings->check, sizeof(head->ask));
+    head->nasked = settings->nchecks;
+
+    lrt_store(&head->asked, asked);
+
+    lrt_health_refresh(t, now);
+}
+
+
+/* the check that asked the same before, and is nobody else's yet */
+
+static uint32_t
+lrt_health_same(const lrt_head_t *head, const lrt_settings_t *settings,
+    uint32_t i, const uint32_t *from)
+{
+    uint32_t  j, k;
+
+    if (i >= settings->nchecks) {
+        return LRT_NONE;
+    }
+
+    for (j = 0; j < head->nasked; j++) {
+
+        for (k = 0; k < i && from[k] != j; k++) { /* void */ }
+
+        if (k == i && lrt_check_same(&head->ask[j], &settings->check[i])) {
+            return j;
         }
+    }
 
-        for (slot = 0; slot < t->capacity; slot++) {
-            word = &t->health[slot].verdict[i];
+    return LRT_NONE;
+}
 
-            if (i == LRT_PACE_CHECK) {
-                lrt_store(&t->health[slot].pace, 0);
-            }
 
-            /* who was well is held to be so until the new check fails */
+static void
+lrt_health_permute(lrt_table_t *t, const lrt_settings_t *settings,
+    const uint32_t *from)
+{
+    uint32_t       i, slot;
+    unsigned       used;
+    lrt_health_t  *health, before;
 
-            if (i < after->nchecks
-                && after->check[i].persistent
-                && lrt_verdict(lrt_load(word)) == LRT_PASSING)
-            {
+    for (slot = 0; slot < t->capacity; slot++) {
+
+        health = &t->health[slot];
+        before = *health;
+        used = !(lrt_load(&t->hot[slot].health) & LRT_HEALTH_OUT);
+
+        for (i = 0; i < LRT_CHECKS; i++) {
+
+            if (from[i] != LRT_NONE) {
+                lrt_store(&health->verdict[i], before.verdict[from[i]]);
+                lrt_store(&health->started[i], before.started[from[i]]);
                 continue;
             }
 
-            lrt_store(word, 0);
+            /* who was in use is held to be well until the new check fails */
+
+            lrt_store(&health->verdict[i],
+                      (uint64_t) (i < settings->nchecks && used
+                                  && settings->check[i].persistent)
+                      ? LRT_PASSING : LRT_UNCHECKED);
+            lrt_store(&health->started[i], 0);
+        }
+
+        if (from[0] != 0) {
+            lrt_store(&health->pace, 0);
         }
     }
 }

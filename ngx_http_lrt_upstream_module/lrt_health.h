@@ -78,6 +78,7 @@ typedef struct {
 
 typedef struct {
     uint64_t             ident;
+    uint64_t             asks;           /* of the side that it asks for */
     uint64_t             seen;           /* the word when it began */
     uint32_t             slot;
     uint32_t             check;
@@ -109,7 +110,7 @@ uint64_t lrt_check_delay(const lrt_check_t *check, uint64_t random);
 uint64_t lrt_health_fresh(const lrt_settings_t *settings, unsigned ramp,
     uint64_t now);
 
-/* LRT_MISSING if the server is not in the slot any more */
+/* LRT_MISSING if the server is not in the slot, or other checks are in force */
 
 lrt_rc_t lrt_health_begin(lrt_table_t *t, lrt_probe_t *probe, uint64_t now);
 
@@ -119,19 +120,21 @@ lrt_rc_t lrt_health_result(lrt_table_t *t, const lrt_probe_t *probe,
     const lrt_result_t *result, uint64_t now, lrt_turn_t *turn);
 
 /*
- * Brings all servers in line with their verdicts and the settings: what one
- * who died has left undone, or other settings brought.
+ * Brings all servers in line with their verdicts: what one who died has left
+ * undone.
  */
 
 void lrt_health_refresh(lrt_table_t *t, uint64_t now);
 
 /*
- * Verdicts of checks that ask something else now are void.  The writers' lock
- * is held.
+ * Verdicts follow the checks of the generation in force, wherever these stand
+ * in the list now: one that asks what no check has asked before has no verdict
+ * yet.  The writers' lock is held.  A writer who died may not have come to it:
+ * "behind" tells.
  */
 
-void lrt_health_reset(lrt_table_t *t, const lrt_settings_t *before,
-    const lrt_settings_t *after);
+unsigned lrt_health_behind(const lrt_table_t *t);
+void lrt_health_follow(lrt_table_t *t, uint64_t now);
 
 /* a probe of the server as soon as may be, of all checks */
 

@@ -10,8 +10,6 @@
 
 
 static unsigned lrt_check_valid(const lrt_check_t *check);
-static unsigned lrt_checks_equal(const lrt_settings_t *a,
-    const lrt_settings_t *b);
 
 
 lrt_str_t
@@ -154,7 +152,7 @@ lrt_check_valid(const lrt_check_t *check)
 
 /* checks that are not used are zero */
 
-static unsigned
+unsigned
 lrt_checks_equal(const lrt_settings_t *a, const lrt_settings_t *b)
 {
     return a->nchecks == b->nchecks

@@ -31,6 +31,7 @@ unsigned lrt_check_set_strings(lrt_check_t *check,
 
 unsigned lrt_check_same(const lrt_check_t *a, const lrt_check_t *b);
 
+unsigned lrt_checks_equal(const lrt_settings_t *a, const lrt_settings_t *b);
 unsigned lrt_settings_equal(const lrt_settings_t *a, const lrt_settings_t *b);
 unsigned lrt_settings_valid(const lrt_settings_t *s);
 

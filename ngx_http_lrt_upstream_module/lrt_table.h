@@ -30,7 +30,7 @@
 
 
 #define LRT_TABLE_MAGIC      0x314c4241542d5452ull       /* "RT-TABL1" */
-#define LRT_TABLE_VERSION    3
+#define LRT_TABLE_VERSION    4
 
 #define LRT_CACHE_LINE       64
 #define LRT_BLOCK            64              /* slots a block minimum covers */
@@ -123,6 +123,7 @@ typedef struct {
     uint64_t             generation;
     lrt_policy_t         policy;
     lrt_settings_t       settings;
+    uint64_t             asks;           /* generation that gave the checks */
     uint32_t             top;            /* all servers are in slots below */
     uint32_t             reserved;
     uint64_t             changed;        /* last one with other weights */
@@ -158,6 +159,13 @@ typedef struct {
     uint64_t             merged;         /* configuration applied last */
     lrt_policy_t         conf_policy;    /* and the method it named */
     lrt_settings_t       conf_settings;
+
+    /* the checks that verdicts belong to, and their "asks"; see lrt_health.h */
+
+    uint64_t             asked;
+    uint32_t             nasked;
+    uint32_t             padding;
+    lrt_check_t          ask[LRT_CHECKS];
     uint32_t             superseded;
     uint32_t             held_seen;      /* see lrt_ledger.h */
     int32_t              held_drift;

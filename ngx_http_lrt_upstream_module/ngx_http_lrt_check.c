@@ -266,6 +266,7 @@ ngx_http_lrt_checker_start(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
     generation = lrt_table_generation(t);
     settings = &lrt_table_side(t, generation)->settings;
     n = ngx_min(settings->nchecks, LRT_CHECKS);
+    checker->asks = lrt_table_side(t, generation)->asks;
 
     for (i = 0; i < n; i++) {
         checker->question[i].check = settings->check[i];

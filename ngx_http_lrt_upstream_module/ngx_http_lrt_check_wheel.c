@@ -34,7 +34,6 @@ ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
     uint64_t                 ident, generation;
     ngx_uint_t               i, changed;
     lrt_table_t             *t;
-    lrt_settings_t           settings;
     ngx_http_lrt_task_t     *task;
     const lrt_side_t        *side;
     const lrt_entry_t       *entry;
@@ -49,19 +48,9 @@ ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
     side = lrt_table_side(t, generation);
     entry = lrt_table_entries(t, generation);
 
-    ngx_memzero(&settings, sizeof(lrt_settings_t));
-
-    settings.slow_start = side->settings.slow_start;
-    settings.panic = side->settings.panic;
-    settings.nchecks = (uint32_t) checker->n;
-
-    for (i = 0; i < checker->n; i++) {
-        settings.check[i] = checker->question[i].check;
-    }
-
     /* other checks: whoever leads next takes them up */
 
-    if (!lrt_settings_equal(&side->settings, &settings)) {
+    if (side->asks != checker->asks) {
         ngx_http_lrt_checker_stop(checker->group);
         return;
     }
@@ -89,6 +78,7 @@ ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
 
             task->checker = checker;
             task->begun.ident = ident;
+            task->begun.asks = checker->asks;
             task->begun.slot = slot;
             task->begun.check = (uint32_t) i;
             task->settled = 0;

@@ -47,6 +47,7 @@ struct ngx_http_lrt_checker_s {
     ngx_log_t                    log;
 
     uint64_t                     generation;
+    uint64_t                     asks;       /* of the side it was made for */
     uint64_t                     asked;
     uint64_t                     rounds[LRT_CHECKS];
     uint64_t                     seed;

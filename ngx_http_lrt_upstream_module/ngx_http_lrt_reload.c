@@ -105,14 +105,22 @@ ngx_http_lrt_merge_pending(ngx_http_lrt_main_conf_t *lmcf)
 
         if (lscfp[i]->table.head == NULL
             || lrt_load(&lscfp[i]->table.head->superseded)
-            || lrt_load(&lscfp[i]->table.head->merged)
-               >= lscfp[i]->conf.number
+            || (lrt_load(&lscfp[i]->table.head->merged)
+                >= lscfp[i]->conf.number
+                && !lrt_health_behind(&lscfp[i]->table))
             || !ngx_http_lrt_trylock(lscfp[i]))
         {
             continue;
         }
 
-        ngx_http_lrt_reload_merge(lscfp[i], ngx_cycle->log);
+        if (lscfp[i]->table.head->merged < lscfp[i]->conf.number) {
+            ngx_http_lrt_reload_merge(lscfp[i], ngx_cycle->log);
+        }
+
+        /* what a writer who died has not come to */
+
+        lrt_health_follow(&lscfp[i]->table, ngx_http_lrt_now() / 1000);
+
         ngx_http_lrt_unlock(lscfp[i]);
     }
 }

@@ -237,12 +237,12 @@ removed(uint32_t number)
 static void
 modify_settings(uint8_t arg)
 {
-    uint32_t        i, j;
-    unsigned        keep;
+    uint32_t        i, j, k, from[LRT_CHECKS];
     lrt_str_t       s[LRT_CHECK_STRINGS];
     lrt_check_t    *check;
     lrt_change_t    c;
     lrt_settings_t  before;
+    model_server_t  old;
 
     before = settings;
 
@@ -277,20 +277,43 @@ modify_settings(uint8_t arg)
         return;
     }
 
+    for (j = 0; j < LRT_CHECKS; j++) {
+
+        /* the same question, wherever it stood */
+
+        from[j] = LRT_NONE;
+
+        for (k = 0; j < settings.nchecks && k < before.nchecks; k++) {
+            for (i = 0; i < j && from[i] != k; i++) { /* void */ }
+
+            if (i == j && before.check[k].port == settings.check[j].port) {
+                from[j] = k;
+                break;
+            }
+        }
+    }
+
     for (i = 0; i < SERVERS; i++) {
+        old = model[i];
+
         for (j = 0; j < LRT_CHECKS; j++) {
 
-            keep = (j < before.nchecks && j < settings.nchecks
-                    && before.check[j].port == settings.check[j].port)
-                   || (j < settings.nchecks && settings.check[j].persistent
-                       && model[i].check[j].verdict == LRT_PASSING);
+            if (from[j] != LRT_NONE) {
+                model[i].check[j] = old.check[from[j]];
 
-            if (!keep && (model[i].check[j].verdict != LRT_UNCHECKED
-                          || model[i].check[j].version))
-            {
+            } else {
                 memset(&model[i].check[j], 0, sizeof(model_check_t));
-                model[i].check[j].version = (uint32_t) ++unique;
+
+                if (j < settings.nchecks && settings.check[j].persistent
+                    && old.use == LRT_USE_FREE)
+                {
+                    model[i].check[j].verdict = LRT_PASSING;
+                }
             }
+
+            /* no probe that began before may end here */
+
+            model[i].check[j].version = (uint32_t) ++unique;
         }
 
         if (model[i].ident) {
@@ -322,6 +345,7 @@ probe_begins(uint32_t prober, uint32_t number, uint32_t check)
     p->probe.ident = model[number].ident;
     p->probe.slot = slot_of(model[number].ident);
     p->probe.check = check;
+    p->probe.asks = table.head->asked;
 
     rc = lrt_health_begin(&table, &p->probe, now);
 
@@ -364,9 +388,12 @@ probe_ends(uint32_t prober, uint32_t number, uint32_t check, lrt_probed_e how)
         return;
     }
 
-    /* a word that was cleared twice looks as if nothing had happened */
+    if (p->probe.asks != table.head->asked) {
+        must(rc == LRT_MISSING);
+        return;
+    }
 
-    if (mc->version != p->version && (p->probe.seen || rc != LRT_OK)) {
+    if (mc->version != p->version) {
         must(rc == LRT_CONFLICT);
         return;
     }

@@ -351,6 +351,7 @@ fx_probe(fx_t *fx, uint32_t slot, uint32_t check, lrt_probed_e how,
     lrt_result_t  result;
 
     memset(&p, 0, sizeof(lrt_probe_t));
+    p.asks = fx->table.head->asked;
     p.ident = fx_entry(fx, slot)->ident;
     p.slot = slot;
     p.check = check;

@@ -27,6 +27,9 @@ static void test_forced(void);
 static void test_move(void);
 static void test_flaps(void);
 static void test_drained(void);
+static void test_place(void);
+static void test_old_answer(void);
+static void test_killed_before_following(void);
 static void test_downtime(void);
 static uint64_t add(fx_t *fx, uint32_t number);
 static lrt_rc_t set_checks(fx_t *fx, const lrt_check_t *check, uint32_t n);
@@ -58,6 +61,9 @@ main(void)
     run(test_move);
     run(test_flaps);
     run(test_drained);
+    run(test_place);
+    run(test_old_answer);
+    run(test_killed_before_following);
     run(test_downtime);
 
     return tap_end();
@@ -452,6 +458,7 @@ test_late_prober(void)
     set_checks(&fx, &check, 1);
 
     memset(&old, 0, sizeof(lrt_probe_t));
+    old.asks = fx.table.head->asked;
     old.ident = fx_entry(&fx, 0)->ident;
     new = old;
 
@@ -487,6 +494,7 @@ test_removed_meanwhile(void)
     set_checks(&fx, &check, 1);
 
     memset(&old, 0, sizeof(lrt_probe_t));
+    old.asks = fx.table.head->asked;
     old.ident = ident;
     lrt_health_begin(&fx.table, &old, fx.now);
 
@@ -762,6 +770,115 @@ test_drained(void)
         slot = 0;
         is_u64(lrt_health_drained(&fx.table, &slot), LRT_NONE, "over");
     }
+
+    fx_close(&fx);
+}
+
+
+/* a check keeps what it has found, wherever it stands in the list */
+
+static void
+test_place(void)
+{
+    fx_t         fx;
+    lrt_turn_t   turn;
+    lrt_check_t  check[2];
+
+    fx_open(&fx, 8);
+    add(&fx, 0);
+
+    check[1] = fx_check(1, 1);
+    set_checks(&fx, &check[1], 1);
+    probe(&fx, 0, 0, LRT_PROBE_FAILED, &turn);
+
+    check[0] = fx_check(1, 1);
+    check[0].port = 81;
+    check[1].interval = 30000;
+    set_checks(&fx, check, 2);
+
+    ok(!takes_requests(&fx, 0), "another one in front of it");
+    is_u64(lrt_verdict(fx.table.health[0].verdict[0]), LRT_UNCHECKED,
+           "which is new");
+    is_u64(fx.table.health[0].started[0], 0, "and due at once");
+    is_u64(lrt_verdict(fx.table.health[0].verdict[1]), LRT_FAILING,
+           "while the other one is where it was");
+    is_u64(fx.table.health[0].turns, 1, "nothing has turned");
+
+    set_checks(&fx, &check[1], 1);
+    ok(!takes_requests(&fx, 0), "back again");
+
+    fx_close(&fx);
+}
+
+
+/* an answer to what was asked before is none to what is asked now */
+
+static void
+test_old_answer(void)
+{
+    fx_t          fx;
+    lrt_turn_t    turn;
+    lrt_probe_t   old;
+    lrt_check_t   check;
+    lrt_result_t  result;
+
+    fx_open(&fx, 4);
+    add(&fx, 0);
+
+    check = fx_check(1, 1);
+    check.mandatory = 1;
+    set_checks(&fx, &check, 1);
+
+    memset(&old, 0, sizeof(lrt_probe_t));
+    old.asks = fx.table.head->asked;
+    old.ident = fx_entry(&fx, 0)->ident;
+    is_u64(lrt_health_begin(&fx.table, &old, fx.now), LRT_OK, "a probe");
+
+    check.port = 81;
+    set_checks(&fx, &check, 1);
+
+    memset(&result, 0, sizeof(lrt_result_t));
+    is_u64(lrt_health_result(&fx.table, &old, &result, fx.now, &turn),
+           LRT_MISSING, "passes too late");
+    ok(!takes_requests(&fx, 0), "the new check has not passed");
+    is_u64(lrt_health_begin(&fx.table, &old, fx.now), LRT_MISSING,
+           "nor can another one of the old ones begin");
+
+    fx_close(&fx);
+}
+
+
+/* the writer dies when others see the new checks, and verdicts do not yet */
+
+static void
+test_killed_before_following(void)
+{
+    fx_t            fx;
+    lrt_turn_t      turn;
+    lrt_check_t     check;
+    lrt_change_t    c;
+    lrt_settings_t  none;
+
+    fx_open(&fx, 4);
+    add(&fx, 0);
+
+    check = fx_check(1, 1);
+    set_checks(&fx, &check, 1);
+    probe(&fx, 0, 0, LRT_PROBE_FAILED, &turn);
+
+    memset(&none, 0, sizeof(lrt_settings_t));
+    memset(&c, 0, sizeof(lrt_change_t));
+    c.type = LRT_SET_SETTINGS;
+    c.settings = &none;
+
+    ok(fx_commit_killed(&fx, LRT_POINT_COMMIT_PUBLISHED, &c, 1), "killed");
+    ok(!takes_requests(&fx, 0), "an old verdict is left");
+    ok(lrt_health_behind(&fx.table), "others can tell");
+
+    lrt_health_follow(&fx.table, fx.now);
+
+    ok(takes_requests(&fx, 0), "and do what he has not come to");
+    ok(!lrt_health_behind(&fx.table), "once");
 
     fx_close(&fx);
 }
