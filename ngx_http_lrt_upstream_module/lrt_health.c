@@ -125,6 +125,15 @@ lrt_health_begin(lrt_table_t *t, lrt_probe_t *probe, uint64_t now)
     probe->seen = lrt_load(&health->verdict[probe->check]);
     lrt_store(&health->started[probe->check], (uint32_t) now);
 
+    /* who slept before that must not put off the next owner's probe */
+
+    entry = &lrt_table_entries(t, lrt_table_generation(t))[probe->slot];
+
+    if (entry->ident != probe->ident) {
+        lrt_store(&health->started[probe->check], 0);
+        return LRT_MISSING;
+    }
+
     return LRT_OK;
 }
 
@@ -513,6 +522,15 @@ lrt_health_readmit(lrt_table_t *t, uint32_t slot, const lrt_params_t *params,
     }
 
     lrt_store(&hot->fails, 0);
+
+    /* in use only if no other check is against it, and nobody forced it up */
+
+    if ((lrt_load(&hot->health) & LRT_HEALTH_OUT)
+        || params->forced == LRT_FORCED_UP)
+    {
+        return;
+    }
+
     lrt_health_ramp(hot, now);
     lrt_census_turned(t, now);
     lrt_rank_touch(t, slot, now);

@@ -187,7 +187,13 @@ lrt_select_passed(lrt_table_t *t, const lrt_entry_t *entry, lrt_hot_t *hot,
     uint64_t now)
 {
     if (lrt_passive_passed(&entry->params, hot)) {
-        lrt_health_ramp(hot, now);
+
+        /* who was in use all the while does not come back */
+
+        if (entry->params.forced != LRT_FORCED_UP) {
+            lrt_health_ramp(hot, now);
+        }
+
         lrt_census_turned(t, now);
     }
 }

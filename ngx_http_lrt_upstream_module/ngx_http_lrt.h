@@ -45,6 +45,7 @@ typedef struct {
     lrt_owner_t                      owner;      /* of this process */
     ngx_event_t                      tick;
     ngx_event_t                      checks;
+    ngx_uint_t                       leads;      /* groups that it probes */
     ngx_array_t                      trusts;     /* see ngx_http_lrt_trust.c */
     ngx_connection_t                 dumb;       /* for debug lines of "tick" */
 

@@ -59,9 +59,11 @@ ngx_http_lrt_check_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
         if (lscf[i]->checker) {
             urgent |= ngx_http_lrt_checker_wishes(lscf[i]->checker, now);
             ngx_http_lrt_checker_count(lscf[i]->checker, now);
-            leads = 1;
+            leads++;
         }
     }
+
+    lmcf->leads = leads;
 
     if (leads && (urgent || !lmcf->checks.timer_set)) {
         ngx_http_lrt_check_arm(lmcf, 1);
@@ -179,11 +181,18 @@ ngx_http_lrt_check_lead(ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number,
         return 0;
     }
 
-    if (!lrt_lease_mine(&head->check_lease, (uint32_t) ngx_pid)
-        && (lrt_lease_taken(&head->check_lease, now, NGX_HTTP_LRT_CHECK_LEASE)
-            || !ngx_http_lrt_check_turn(lscf, number, now)))
-    {
-        return 0;
+    if (!lrt_lease_mine(&head->check_lease, (uint32_t) ngx_pid)) {
+
+        if (lrt_lease_taken(&head->check_lease, now,
+                            NGX_HTTP_LRT_CHECK_LEASE))
+        {
+            lscf->vacant = 0;
+            return 0;
+        }
+
+        if (!ngx_http_lrt_check_turn(lscf, number, now)) {
+            return 0;
+        }
     }
 
     lscf->vacant = 0;
@@ -328,7 +337,7 @@ ngx_http_lrt_checker_stop(ngx_http_lrt_srv_conf_t *lscf)
 
     if (checker->task) {
         for (i = 0; i < lscf->table.capacity * checker->n; i++) {
-            ngx_http_lrt_probe_end(&checker->task[i].probe);
+            ngx_http_lrt_task_drop(&checker->task[i]);
         }
 
         ngx_free(checker->task);

@@ -8,6 +8,7 @@
 
 #include "ngx_http_lrt_checker.h"
 
+
 ngx_int_t
 ngx_http_lrt_checker_ask(ngx_http_lrt_checker_t *checker, ngx_uint_t i)
 {

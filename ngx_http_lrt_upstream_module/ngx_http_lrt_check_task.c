@@ -12,6 +12,9 @@
 
 #define NGX_HTTP_LRT_CHECK_LINES    6        /* about a server, in a minute */
 
+
+static void ngx_http_lrt_task_count(ngx_http_lrt_checker_t *checker,
+    ngx_int_t n);
 static void ngx_http_lrt_task_done(void *data, const lrt_result_t *result);
 static void ngx_http_lrt_task_log(ngx_http_lrt_task_t *task,
     const lrt_turn_t *turn, const lrt_result_t *result, uint64_t now);
@@ -20,6 +23,24 @@ static void ngx_http_lrt_task_log(ngx_http_lrt_task_t *task,
 static const char *const  ngx_http_lrt_uses[] = {
     "up", "checking", "unhealthy"
 };
+
+
+static ngx_uint_t  ngx_http_lrt_all_busy;
+
+
+ngx_uint_t
+ngx_http_lrt_tasks_busy(void)
+{
+    return ngx_http_lrt_all_busy;
+}
+
+
+static void
+ngx_http_lrt_task_count(ngx_http_lrt_checker_t *checker, ngx_int_t n)
+{
+    checker->busy += n;
+    ngx_http_lrt_all_busy += n;
+}
 
 
 void
@@ -57,7 +78,7 @@ ngx_http_lrt_task_start(ngx_http_lrt_task_t *task, uint64_t now)
         return;
     }
 
-    checker->busy++;
+    ngx_http_lrt_task_count(checker, 1);
 
     if (errand.question->check.port) {
 
@@ -88,7 +109,7 @@ ngx_http_lrt_task_done(void *data, const lrt_result_t *result)
     ngx_http_lrt_checker_t  *checker;
 
     checker = task->checker;
-    checker->busy--;
+    ngx_http_lrt_task_count(checker, -1);
 
     now = ngx_http_lrt_now() / 1000;
     t = &checker->group->table;
@@ -125,7 +146,7 @@ void
 ngx_http_lrt_task_drop(ngx_http_lrt_task_t *task)
 {
     if (ngx_http_lrt_probe_busy(task->probe)) {
-        task->checker->busy--;
+        ngx_http_lrt_task_count(task->checker, -1);
     }
 
     ngx_http_lrt_probe_end(&task->probe);

@@ -13,6 +13,8 @@
 
 #define NGX_HTTP_LRT_CHECK_SLICE    2000     /* us of starts at a time */
 #define NGX_HTTP_LRT_CHECK_BUSY     1024     /* probes on their way */
+#define NGX_HTTP_LRT_CHECK_COUNT    500      /* ms between counts of requests */
+#define NGX_HTTP_LRT_CHECK_PART     8        /* that a group may have */
 #define NGX_HTTP_LRT_CHECK_FIRST    1000     /* ms in which first probes start */
 
 static void ngx_http_lrt_checker_round(ngx_http_lrt_checker_t *checker,
@@ -149,9 +151,13 @@ ngx_http_lrt_checker_count(ngx_http_lrt_checker_t *checker, uint64_t now)
         counts |= checker->question[i].check.requests;
     }
 
-    if (counts == 0) {
+    /* a walk over counters that are far apart in memory */
+
+    if (counts == 0 || now < checker->counted + NGX_HTTP_LRT_CHECK_COUNT) {
         return;
     }
+
+    checker->counted = now;
 
     t = &checker->group->table;
     requests = 0;
@@ -227,7 +233,7 @@ ngx_http_lrt_checker_run(ngx_http_lrt_checker_t *checker, uint64_t now)
 {
     uint32_t              n, next, *bucket;
     uint64_t              since;
-    ngx_uint_t            i, limit;
+    ngx_uint_t            i, limit, part;
     ngx_http_lrt_task_t  *task;
 
     if (now / NGX_HTTP_LRT_BUCKET > checker->position + NGX_HTTP_LRT_WHEEL) {
@@ -251,9 +257,14 @@ ngx_http_lrt_checker_run(ngx_http_lrt_checker_t *checker, uint64_t now)
     since = ngx_http_lrt_now();
     limit = ngx_min(ngx_cycle->connection_n / 4, NGX_HTTP_LRT_CHECK_BUSY);
 
+    /* groups whose servers hang leave some to the others */
+
+    part = ngx_max(limit / ngx_max(checker->group->main->leads, 1),
+                   NGX_HTTP_LRT_CHECK_PART);
+
     while (checker->first != LRT_NONE) {
 
-        if (checker->busy >= limit) {
+        if (checker->busy >= part || ngx_http_lrt_tasks_busy() >= limit) {
             ngx_http_lrt_checker_complain(checker, now,
                                           "probes have to wait, as so many are "
                                           "on their way that no more of "

@@ -50,6 +50,7 @@ struct ngx_http_lrt_checker_s {
     uint64_t                     asks;       /* of the side it was made for */
     uint64_t                     asked;
     uint64_t                     rounds[LRT_CHECKS];
+    uint64_t                     counted;    /* ms */
     uint64_t                     seed;
 
     ngx_uint_t                   n;
@@ -100,6 +101,10 @@ ngx_msec_t ngx_http_lrt_checker_run(ngx_http_lrt_checker_t *checker,
 
 void ngx_http_lrt_task_start(ngx_http_lrt_task_t *task, uint64_t now);
 void ngx_http_lrt_task_drop(ngx_http_lrt_task_t *task);
+
+/* probes of this process that are on their way */
+
+ngx_uint_t ngx_http_lrt_tasks_busy(void);
 
 
 #endif /* _NGX_HTTP_LRT_CHECKER_H_INCLUDED_ */

@@ -61,6 +61,7 @@ static void ngx_http_lrt_probe_connect(ngx_http_lrt_probe_t *probe);
 static lrt_check_reason_e ngx_http_lrt_probe_fault(ngx_err_t err);
 static void ngx_http_lrt_probe_write_handler(ngx_event_t *wev);
 static void ngx_http_lrt_probe_read_handler(ngx_event_t *rev);
+static ngx_uint_t ngx_http_lrt_probe_silent(ngx_connection_t *c);
 static void ngx_http_lrt_probe_idle_handler(ngx_event_t *rev);
 static void ngx_http_lrt_probe_empty_handler(ngx_event_t *ev);
 static void ngx_http_lrt_probe_connected(ngx_http_lrt_probe_t *probe);
@@ -218,7 +219,9 @@ ngx_http_lrt_probe_connect(ngx_http_lrt_probe_t *probe)
 
     /* the last connections are for requests */
 
-    if (ngx_cycle->free_connection_n <= ngx_cycle->connection_n / 16) {
+    if (ngx_cycle->free_connection_n + ngx_cycle->reusable_connections_n
+        <= ngx_cycle->connection_n / 16)
+    {
         ngx_http_lrt_probe_done(probe, LRT_CHECK_LOCAL_CONNECTIONS);
         return;
     }
@@ -657,6 +660,7 @@ ngx_http_lrt_probe_done(ngx_http_lrt_probe_t *probe,
         && probe->response.rc == LRT_RESPONSE_DONE
         && probe->response.keep
         && !c->read->eof
+        && ngx_http_lrt_probe_silent(c)
         && ngx_http_lrt_probes_kept < ngx_http_lrt_probes_max())
     {
         ngx_http_lrt_probes_kept++;
@@ -677,6 +681,34 @@ ngx_http_lrt_probe_done(ngx_http_lrt_probe_t *probe,
     }
 
     errand.done(errand.data, &result);
+}
+
+
+/* nothing came after the response: its end may be that of what was read */
+
+static ngx_uint_t
+ngx_http_lrt_probe_silent(ngx_connection_t *c)
+{
+    char  buf[1];
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl && SSL_pending(c->ssl->connection)) {
+        return 0;
+    }
+#endif
+
+    if (!c->read->ready) {
+        return 1;
+    }
+
+    if (recv(c->fd, buf, 1, MSG_PEEK) == -1
+        && ngx_socket_errno == NGX_EAGAIN)
+    {
+        c->read->ready = 0;
+        return 1;
+    }
+
+    return 0;
 }
 
 
