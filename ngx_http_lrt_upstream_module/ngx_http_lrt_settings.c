@@ -275,29 +275,16 @@ ngx_http_lrt_check_settings(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
 void
 ngx_http_lrt_check_trusts(ngx_conf_t *cf, const lrt_settings_t *settings)
 {
-    char               *path;
-    lrt_str_t           text[LRT_CHECK_STRINGS], *ca;
+    lrt_str_t           text[LRT_CHECK_STRINGS];
     ngx_uint_t          i;
     const lrt_check_t  *check;
 
     ngx_memzero(text, sizeof(text));
-    ca = &text[LRT_CHECK_SSL_CA];
 
     for (i = 0; i < settings->nchecks; i++) {
         check = &settings->check[i];
 
-        /* the path is kept for as long as the configuration */
-
-        *ca = lrt_check_string(check, LRT_CHECK_SSL_CA);
-
-        path = ngx_pnalloc(cf->pool, ca->len + 1);
-        if (path == NULL) {
-            return;
-        }
-
-        ngx_memcpy(path, ca->data, ca->len);
-        path[ca->len] = '\0';
-        ca->data = path;
+        text[LRT_CHECK_SSL_CA] = lrt_check_string(check, LRT_CHECK_SSL_CA);
 
         (void) ngx_http_lrt_trust_add(cf, check, text);
     }
