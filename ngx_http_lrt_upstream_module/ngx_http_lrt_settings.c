@@ -182,6 +182,13 @@ ngx_http_lrt_slow_start(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "has an invalid time";
     }
 
+    if ((uint64_t) ms > LRT_MAX_TIME) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" takes at most %uLms",
+                           &cmd->name, LRT_MAX_TIME);
+        return NGX_CONF_ERROR;
+    }
+
     lscf->conf.settings.slow_start = ms;
 
     return NGX_CONF_OK;
@@ -264,6 +271,16 @@ ngx_http_lrt_check_settings(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
                 return NGX_ERROR;
             }
         }
+    }
+
+    /* a table would not take them, and the group would have no servers */
+
+    if (!lrt_settings_valid(&lscf->conf.settings)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "settings of upstream \"%V\" are out of range in %s:%ui",
+                      &lscf->upstream->host, lscf->upstream->file_name,
+                      lscf->upstream->line);
+        return NGX_ERROR;
     }
 
     return NGX_OK;
@@ -384,6 +401,11 @@ ngx_http_lrt_check_sound(ngx_http_lrt_srv_conf_t *lscf,
         ngx_http_lrt_unsound("\"timeout\" %uLms must be more than 0 and at "
                              "most \"interval\" %uLms, or probes would overlap",
                              check->timeout, check->interval);
+    }
+
+    if (check->keepalive > LRT_MAX_TIME) {
+        ngx_http_lrt_unsound("\"keepalive_time\" must be at most %uLms",
+                             LRT_MAX_TIME);
     }
 
     if (check->persistent && !check->mandatory) {

@@ -80,6 +80,8 @@ subtest 'checks that make no sense' => sub {
             '"timeout" 2000ms must be .* at most "interval" 1000ms'],
         ['interval=9ms', '"interval" must be from 10ms to 7d'],
         ['interval=8d', '"interval" must be from 10ms to 7d'],
+        ['keepalive_time=4503599627370497ms',
+            '"keepalive_time" must be at most 4503599627370496ms'],
         ['persistent', '"persistent" needs "mandatory"'],
         ['match=none', 'there is no "lrt_match none"'],
         ['uri=health', 'invalid "uri"'],
@@ -125,6 +127,8 @@ subtest 'checks that make no sense' => sub {
 
 subtest 'slow start, panic' => sub {
     refused("lrt_slow_start $_", qr/invalid/) for qw(x -1s 1y1 5%);
+    refused('lrt_slow_start 4503599627370497ms',
+        qr/"lrt_slow_start" takes at most 4503599627370496ms/);
     refused('lrt_slow_start', qr/invalid number of arguments/);
     refused('lrt_slow_start 1s; lrt_slow_start 2s', qr/is duplicate/);
 
@@ -163,6 +167,8 @@ subtest 'all that is right' => sub {
     accepted("$check type=https; $check type=https ssl_verify=off;")
         if $t->has('ssl');
     accepted('lrt_slow_start 30s;');
+    accepted("$check keepalive_time=4503599627370496ms;"
+        . ' lrt_slow_start 4503599627370496ms;');
     accepted('lrt_panic off;');
     accepted("lrt_panic $_;") for qw(1% 50% 100% 12.5% 0.1%);
     accepted("$check; least_conn_ext; lrt_panic 1%; lrt_slow_start 1m;");
