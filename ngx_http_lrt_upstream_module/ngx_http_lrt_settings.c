@@ -9,6 +9,7 @@
 
 #include "ngx_http_lrt_check.h"
 #include "ngx_http_lrt_json.h"
+#include "ngx_http_lrt_out.h"
 
 
 #define NGX_HTTP_LRT_CHECK_INTERVAL  5000    /* ms */
@@ -463,21 +464,31 @@ ngx_http_lrt_check_sound(ngx_http_lrt_srv_conf_t *lscf,
 }
 
 
-/* they go into a request: no byte may end a line, or a field of it */
+/*
+ * They go into a request: no byte may end a line, or a field of it.  And into
+ * JSON, where only what is UTF-8 comes back as it was.
+ */
 
 static ngx_int_t
 ngx_http_lrt_check_text(lrt_check_string_e which, const lrt_str_t *s)
 {
-    u_char  c;
-    size_t  i;
+    u_char  *p, *end;
 
-    for (i = 0; i < s->len; i++) {
-        c = (u_char) s->data[i];
+    p = (u_char *) s->data;
+    end = p + s->len;
 
-        if (c < 0x20 || c == 0x7f
-            || (c == ' ' && which != LRT_CHECK_SSL_CA
+    while (p < end) {
+
+        if (*p < 0x20 || *p == 0x7f
+            || (*p == ' ' && which != LRT_CHECK_SSL_CA
                 && which != LRT_CHECK_MATCH))
         {
+            return NGX_ERROR;
+        }
+
+        p = ngx_http_lrt_utf8_skip(p, end);
+
+        if (p == NULL) {
             return NGX_ERROR;
         }
     }

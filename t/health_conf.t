@@ -91,6 +91,9 @@ subtest 'checks that make no sense' => sub {
         ["'host=a\r\nX: y'", 'invalid "host"'],
         ["'host=a b'", 'invalid "host"'],
         ["'uri=/\x7f'", 'invalid "uri"'],
+        (map { ["'uri=/caf$_'", 'invalid "uri"'] } "\xe9", "\xc3",
+            "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80"),
+        ["'host=caf\xe9.test'", 'invalid "host"'],
         ['type=tcp uri=/', 'a check of type "tcp" sends nothing'],
         ['type=tcp host=x', 'a check of type "tcp" sends nothing'],
         ['type=tcp match=x', 'a check of type "tcp" sends nothing'],
@@ -158,6 +161,7 @@ subtest 'all that is right' => sub {
     accepted("$check uri=/ interval=5s timeout=1s jitter=10% fails=3 passes=2"
         . " port=8080 match=m type=http host=x mandatory persistent"
         . " keepalive_time=1m requests=100;", 'lrt_match m { status 200; }');
+    accepted("$check 'uri=/caf\xc3\xa9' 'host=\xf0\x9f\x8d\xba.test';");
     accepted("$check match=m;", 'lrt_match m { status ! 500; }');
     accepted("$check; $check; $check; $check;");
     accepted("$check interval=10ms; $check interval=7d timeout=7d;");
