@@ -350,8 +350,7 @@ ngx_http_lrt_metrics_own_label(ngx_http_lrt_out_t *o, const char *label,
 static u_char *
 ngx_http_lrt_metrics_escape(u_char *dst, const void *data, size_t len)
 {
-    u_char    *p, *next, *end;
-    uint32_t   c;
+    u_char  *p, *next, *end;
 
     p = (u_char *) data;
 
@@ -360,10 +359,9 @@ ngx_http_lrt_metrics_escape(u_char *dst, const void *data, size_t len)
         next = p + 1;
 
         if (*p >= 0x80) {
-            next = p;
-            c = ngx_utf8_decode(&next, end - p);
+            next = ngx_http_lrt_utf8_skip(p, end);
 
-            if (c <= 0x10ffff && (c < 0xd800 || c > 0xdfff)) {
+            if (next) {
                 dst = ngx_cpymem(dst, p, next - p);
                 continue;
             }

@@ -380,13 +380,29 @@ ngx_http_lrt_json_moment(ngx_http_lrt_out_t *o, const char *key, uint64_t ms)
 }
 
 
+u_char *
+ngx_http_lrt_utf8_skip(u_char *p, u_char *end)
+{
+    uint32_t  c;
+
+    if (*p < 0x80) {
+        return p + 1;
+    }
+
+    c = ngx_utf8_decode(&p, end - p);
+
+    /* halves of surrogate pairs are no characters */
+
+    return (c <= 0x10ffff && (c < 0xd800 || c > 0xdfff)) ? p : NULL;
+}
+
+
 /* names may hold anything; what is no UTF-8 becomes U+FFFD */
 
 static void
 ngx_http_lrt_json_quote(ngx_http_lrt_out_t *o, const void *data, size_t len)
 {
-    u_char        *p, *plain, *last, *end, buf[sizeof("\\u0000")];
-    uint32_t       c;
+    u_char        *p, *plain, *last, *next, *end, buf[sizeof("\\u0000")];
     const char    *escape;
 
     ngx_http_lrt_out_mem(o, "\"", 1);
@@ -401,15 +417,14 @@ ngx_http_lrt_json_quote(ngx_http_lrt_out_t *o, const void *data, size_t len)
 
         if (*p >= 0x80) {
 
-            c = ngx_utf8_decode(&p, end - p);
+            next = ngx_http_lrt_utf8_skip(p, end);
 
-            /* halves of surrogate pairs are no characters */
-
-            if (c <= 0x10ffff && (c < 0xd800 || c > 0xdfff)) {
+            if (next) {
+                p = next;
                 continue;
             }
 
-            p = last + 1;
+            p++;
             escape = "\\ufffd";
 
         } else if (*p == '"') {

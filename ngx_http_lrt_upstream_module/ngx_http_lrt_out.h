@@ -69,6 +69,11 @@ void ngx_http_lrt_json_str(ngx_http_lrt_out_t *o, const char *key,
 void ngx_http_lrt_json_lrt_str(ngx_http_lrt_out_t *o, const char *key,
     lrt_str_t s);
 
+/* behind a character of UTF-8, or NULL if none is there */
+
+u_char *ngx_http_lrt_utf8_skip(u_char *p, u_char *end);
+
+
 /* whole seconds as "10s", anything else as "1500ms"; and tenths of percents */
 
 u_char *ngx_http_lrt_period_text(u_char *p, u_char *last, uint64_t ms);

@@ -9,6 +9,7 @@
 
 #include "ngx_http_lrt_check.h"
 #include "ngx_http_lrt_json.h"
+#include "ngx_http_lrt_out.h"
 
 
 #define NGX_HTTP_LRT_CHECK_INTERVAL  5000    /* ms */
@@ -182,6 +183,13 @@ ngx_http_lrt_slow_start(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "has an invalid time";
     }
 
+    if ((uint64_t) ms > LRT_MAX_TIME) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" takes at most %uLms",
+                           &cmd->name, LRT_MAX_TIME);
+        return NGX_CONF_ERROR;
+    }
+
     lscf->conf.settings.slow_start = ms;
 
     return NGX_CONF_OK;
@@ -266,6 +274,16 @@ ngx_http_lrt_check_settings(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
         }
     }
 
+    /* a table would not take them, and the group would have no servers */
+
+    if (!lrt_settings_valid(&lscf->conf.settings)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "settings of upstream \"%V\" are out of range in %s:%ui",
+                      &lscf->upstream->host, lscf->upstream->file_name,
+                      lscf->upstream->line);
+        return NGX_ERROR;
+    }
+
     return NGX_OK;
 }
 
@@ -275,29 +293,16 @@ ngx_http_lrt_check_settings(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
 void
 ngx_http_lrt_check_trusts(ngx_conf_t *cf, const lrt_settings_t *settings)
 {
-    char               *path;
-    lrt_str_t           text[LRT_CHECK_STRINGS], *ca;
+    lrt_str_t           text[LRT_CHECK_STRINGS];
     ngx_uint_t          i;
     const lrt_check_t  *check;
 
     ngx_memzero(text, sizeof(text));
-    ca = &text[LRT_CHECK_SSL_CA];
 
     for (i = 0; i < settings->nchecks; i++) {
         check = &settings->check[i];
 
-        /* the path is kept for as long as the configuration */
-
-        *ca = lrt_check_string(check, LRT_CHECK_SSL_CA);
-
-        path = ngx_pnalloc(cf->pool, ca->len + 1);
-        if (path == NULL) {
-            return;
-        }
-
-        ngx_memcpy(path, ca->data, ca->len);
-        path[ca->len] = '\0';
-        ca->data = path;
+        text[LRT_CHECK_SSL_CA] = lrt_check_string(check, LRT_CHECK_SSL_CA);
 
         (void) ngx_http_lrt_trust_add(cf, check, text);
     }
@@ -399,6 +404,11 @@ ngx_http_lrt_check_sound(ngx_http_lrt_srv_conf_t *lscf,
                              check->timeout, check->interval);
     }
 
+    if (check->keepalive > LRT_MAX_TIME) {
+        ngx_http_lrt_unsound("\"keepalive_time\" must be at most %uLms",
+                             LRT_MAX_TIME);
+    }
+
     if (check->persistent && !check->mandatory) {
         ngx_http_lrt_unsound("\"persistent\" needs \"mandatory\"");
     }
@@ -454,21 +464,31 @@ ngx_http_lrt_check_sound(ngx_http_lrt_srv_conf_t *lscf,
 }
 
 
-/* they go into a request: no byte may end a line, or a field of it */
+/*
+ * They go into a request: no byte may end a line, or a field of it.  And into
+ * JSON, where only what is UTF-8 comes back as it was.
+ */
 
 static ngx_int_t
 ngx_http_lrt_check_text(lrt_check_string_e which, const lrt_str_t *s)
 {
-    u_char  c;
-    size_t  i;
+    u_char  *p, *end;
 
-    for (i = 0; i < s->len; i++) {
-        c = (u_char) s->data[i];
+    p = (u_char *) s->data;
+    end = p + s->len;
 
-        if (c < 0x20 || c == 0x7f
-            || (c == ' ' && which != LRT_CHECK_SSL_CA
+    while (p < end) {
+
+        if (*p < 0x20 || *p == 0x7f
+            || (*p == ' ' && which != LRT_CHECK_SSL_CA
                 && which != LRT_CHECK_MATCH))
         {
+            return NGX_ERROR;
+        }
+
+        p = ngx_http_lrt_utf8_skip(p, end);
+
+        if (p == NULL) {
             return NGX_ERROR;
         }
     }

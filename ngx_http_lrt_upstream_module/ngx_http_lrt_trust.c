@@ -39,8 +39,19 @@ ngx_http_lrt_trust_add(ngx_conf_t *cf, const lrt_check_t *check,
         return NGX_OK;
     }
 
-    path.data = (u_char *) text[LRT_CHECK_SSL_CA].data;
+    /* texts of a state file are gone soon, and end nowhere */
+
     path.len = text[LRT_CHECK_SSL_CA].len;
+    path.data = ngx_pnalloc(cf->pool, path.len + 1);
+    if (path.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (path.len) {
+        ngx_memcpy(path.data, text[LRT_CHECK_SSL_CA].data, path.len);
+    }
+
+    path.data[path.len] = '\0';
 
     if (path.len && ngx_conf_full_name(cf->cycle, &path, 1) != NGX_OK) {
         return NGX_ERROR;

@@ -80,6 +80,8 @@ subtest 'checks that make no sense' => sub {
             '"timeout" 2000ms must be .* at most "interval" 1000ms'],
         ['interval=9ms', '"interval" must be from 10ms to 7d'],
         ['interval=8d', '"interval" must be from 10ms to 7d'],
+        ['keepalive_time=4503599627370497ms',
+            '"keepalive_time" must be at most 4503599627370496ms'],
         ['persistent', '"persistent" needs "mandatory"'],
         ['match=none', 'there is no "lrt_match none"'],
         ['uri=health', 'invalid "uri"'],
@@ -89,6 +91,9 @@ subtest 'checks that make no sense' => sub {
         ["'host=a\r\nX: y'", 'invalid "host"'],
         ["'host=a b'", 'invalid "host"'],
         ["'uri=/\x7f'", 'invalid "uri"'],
+        (map { ["'uri=/caf$_'", 'invalid "uri"'] } "\xe9", "\xc3",
+            "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80"),
+        ["'host=caf\xe9.test'", 'invalid "host"'],
         ['type=tcp uri=/', 'a check of type "tcp" sends nothing'],
         ['type=tcp host=x', 'a check of type "tcp" sends nothing'],
         ['type=tcp match=x', 'a check of type "tcp" sends nothing'],
@@ -125,6 +130,8 @@ subtest 'checks that make no sense' => sub {
 
 subtest 'slow start, panic' => sub {
     refused("lrt_slow_start $_", qr/invalid/) for qw(x -1s 1y1 5%);
+    refused('lrt_slow_start 4503599627370497ms',
+        qr/"lrt_slow_start" takes at most 4503599627370496ms/);
     refused('lrt_slow_start', qr/invalid number of arguments/);
     refused('lrt_slow_start 1s; lrt_slow_start 2s', qr/is duplicate/);
 
@@ -154,6 +161,7 @@ subtest 'all that is right' => sub {
     accepted("$check uri=/ interval=5s timeout=1s jitter=10% fails=3 passes=2"
         . " port=8080 match=m type=http host=x mandatory persistent"
         . " keepalive_time=1m requests=100;", 'lrt_match m { status 200; }');
+    accepted("$check 'uri=/caf\xc3\xa9' 'host=\xf0\x9f\x8d\xba.test';");
     accepted("$check match=m;", 'lrt_match m { status ! 500; }');
     accepted("$check; $check; $check; $check;");
     accepted("$check interval=10ms; $check interval=7d timeout=7d;");
@@ -163,6 +171,8 @@ subtest 'all that is right' => sub {
     accepted("$check type=https; $check type=https ssl_verify=off;")
         if $t->has('ssl');
     accepted('lrt_slow_start 30s;');
+    accepted("$check keepalive_time=4503599627370496ms;"
+        . ' lrt_slow_start 4503599627370496ms;');
     accepted('lrt_panic off;');
     accepted("lrt_panic $_;") for qw(1% 50% 100% 12.5% 0.1%);
     accepted("$check; least_conn_ext; lrt_panic 1%; lrt_slow_start 1m;");

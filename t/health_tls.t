@@ -11,9 +11,11 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use LRT;
+use LRT::API;
 use LRT::Checks;
 use LRT::Net qw(timeout);
 use LRT::Raw;
+use LRT::State;
 
 my $t   = LRT->new(name => 'health_tls',
     need => [qw(module proxy rewrite ssl)]);
@@ -109,6 +111,25 @@ my $groups = join '', map {
     }
 }} @cases;
 
+# state files whose paths of certificates are equally long
+
+my %file = (file_good => 'ca', file_stranger => 'cb');
+
+$t->write('cb.crt', $t->read('other.crt'));
+
+for my $name (sort keys %file) {
+    my ($server) = $name =~ /_(.*)/;
+
+    LRT::State->new($t, LRT::API->new($t), $name, "$dir/$name.json")->put({
+        servers => [$t->address($server)],
+        health_checks => [{ type => 'https', host => 'good.test',
+            interval => "${ms}ms", fails => 1, mandatory => LRT::API::true(),
+            ssl_ca => "$dir/$file{$name}.crt" }],
+    });
+
+    $groups .= "upstream $name { lrt_state $name.json; }\n";
+}
+
 $t->conf(workers => 2, http => qq{
     log_format tls '\$connection \$connection_requests';
     lrt_match sni    { status 200; header X-SNI = good.test; }
@@ -153,6 +174,12 @@ cmp_ok(scalar(my @tries = $s{plain}->connections), '>=', 2,
 
 ok($t->wait_for(sub { $t->read('good.log') =~ /^\d+ 3$/m }),
     'connections are used again');
+
+for my $name (sort keys %file) {
+    my ($server) = $name =~ /_(.*)/;
+    my $group = LRT::Checks->new($t, $name);
+    ok($group->becomes($server => 'up'), "$name: trusts its own");
+}
 
 # one that gets a good certificate
 
