@@ -50,7 +50,7 @@ my @retries = map { [
 ] } grep { $_->[1] ne 'reference' } @all;
 
 
-# All, in the order of tables; those of a scenario.
+# All, in the order of tables; those of them that a scenario is for.
 
 sub all () {
     return map { {
@@ -60,11 +60,11 @@ sub all () {
     } } @all[0 .. $#all - 2], @retries, @all[-2, -1];
 }
 
-sub of ($scenario) {
+sub of ($scenario, @balancers) {
     return grep {
         my $one = $_;
         !$one->{extra} || grep { $_ eq $one->{name} } $scenario->{also}->@*
-    } all();
+    } @balancers;
 }
 
 
