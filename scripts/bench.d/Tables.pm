@@ -12,6 +12,7 @@ use Statistics;
 use constant {
     AWAY => .2,                 # of a fair share, by when a server lost it
     BACK => .5,                 # and has it back
+    HIGH => .6,                 # of a processor: rates are too high
 };
 
 my @quantiles = qw(p50 p90 p99 p99.9);
@@ -152,6 +153,10 @@ sub _conditions ($balancers, $runs) {
         max(map { scalar @$_ } values %$runs),
         100 * $most->('proxy'), 100 * $most->('lab'), $most->('late'),
         100 * $most->('waited'), sum(map { $_->{tries} - 1 } @live);
+
+    $text .= ' More than ' . 100 * HIGH . ' % is too much: a part of the '
+        . 'latency is not that of servers.'
+        if grep { $most->($_) > HIGH } qw(proxy lab);
 
     my @bad = grep { $_->{flags}->@* } @live;
     $text .= ' **Not to be trusted:** ' . join('; ', map {
