@@ -43,4 +43,17 @@ sub processor ($pid) {
     return map { $_ / 1e6 } (split ' ', <$file>)[0, 1];
 }
 
+# The same for all threads of some processes.
+
+sub processors (@pids) {
+    my @sums = (0, 0);
+
+    for my $file (map { glob "/proc/$_/task/*" } @pids) {
+        my @of = eval { processor($file =~ s{^/proc/}{}r) } or next;
+        $sums[$_] += $of[$_] for 0, 1;
+    }
+
+    return @sums;
+}
+
 1;

@@ -70,8 +70,10 @@ my @instances;                  # each LRT of this test
 my $finished;
 
 $SIG{PIPE} = 'IGNORE';
-$SIG{$_->[0]} = sub { exit 128 + $_->[1] }
-    for [HUP => 1], [INT => 2], [TERM => 15];
+
+for my $end ([HUP => 1], [INT => 2], [TERM => 15]) {
+    $SIG{$end->[0]} = sub { exit 128 + $end->[1] };
+}
 
 
 # plan => N       how many assertions the test makes

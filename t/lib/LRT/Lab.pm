@@ -13,7 +13,8 @@ package LRT::Lab;
 #
 #     my $limit   = $lab->reference(\@scenario, '--policy', 'central');
 #
-# Backends do not outlive this process: their stdin ends with it.
+# None of the programs outlives this process: the stdin of backends ends with
+# it, and who still runs when the object goes is told to end.
 
 use v5.36;
 
@@ -26,7 +27,8 @@ my $root = dirname(__FILE__) . '/../../..';
 my $json = JSON::PP->new;
 
 
-# Builds the programs; options: sanitize, and realtime for those that run.
+# Builds the programs; options: sanitize, and for those that run live realtime,
+# and wrapper => [...], a command that goes before them.
 
 sub new ($class, %o) {
     my $options = $o{sanitize} ? '--sanitize' : '';
@@ -35,14 +37,14 @@ sub new ($class, %o) {
     chomp(my $dir = $output[-1]);
 
     return bless {
-        dir => $dir, live => $o{realtime} ? ['--realtime'] : [],
+        dir => $dir, realtime => $o{realtime}, wrapper => $o{wrapper} // [],
     }, $class;
 }
 
 
 sub backends ($self, $lines, @options) {
-    my $pid = open2(my $out, my $in, "$self->{dir}/backends", '--control',
-        $self->{live}->@*, @options, _arguments($lines));
+    my $pid = open2(my $out, my $in, $self->_live('backends'), '--control',
+        @options, _arguments($lines));
     my $running = bless {
         pid => $pid, out => $out, in => $in, name => 'backends',
     }, 'LRT::Lab::Backends';
@@ -53,8 +55,14 @@ sub backends ($self, $lines, @options) {
 
 
 sub load ($self, $lines, $targets, @options) {
-    return _start("$self->{dir}/load", $self->{live}->@*, @options,
+    return _start($self->_live('load'), @options,
         (map { ('--target', $_) } @$targets), _arguments($lines));
+}
+
+
+sub _live ($self, $program) {
+    return ($self->{wrapper}->@*, "$self->{dir}/$program",
+        $self->{realtime} ? '--realtime' : ());
 }
 
 
@@ -81,8 +89,20 @@ package LRT::Lab::Program;
 sub result ($self) {
     my $result = $self->_answer;
     waitpid $self->{pid}, 0;
+    $self->{ended} = 1;
     die "$self->{name} ended with $?\n" if $?;
     return $result;
+}
+
+
+sub pid ($self) { return $self->{pid} }
+
+
+# A pipe is waited for when it is closed.
+
+sub DESTROY ($self) {
+    local ($?, $!);
+    kill TERM => $self->{pid} unless $self->{ended};
 }
 
 
