@@ -18,6 +18,8 @@
 #define NGX_HTTP_LRT_CHECK_FAILS     3
 #define NGX_HTTP_LRT_CHECK_PASSES    2
 
+#define NGX_HTTP_LRT_CHECK_NAME      255     /* bytes, as TLS has it */
+
 
 typedef enum {
     NGX_HTTP_LRT_CHECK_TEXT = 0,     /* "place" is an lrt_check_string_e */
@@ -374,6 +376,9 @@ ngx_http_lrt_check_sound(ngx_http_lrt_srv_conf_t *lscf,
     lrt_str_t   s[LRT_CHECK_STRINGS];
     ngx_str_t   match;
     ngx_uint_t  i;
+#if (NGX_HTTP_SSL)
+    ngx_str_t   name;
+#endif
 
     last = why + NGX_HTTP_LRT_CHECK_WHY - 1;
 
@@ -438,6 +443,14 @@ ngx_http_lrt_check_sound(ngx_http_lrt_srv_conf_t *lscf,
 
     if (check->type == LRT_CHECK_HTTPS) {
 #if (NGX_HTTP_SSL)
+        name = ngx_http_lrt_trust_called(lscf, check);
+
+        if (name.len == 0 || name.len > NGX_HTTP_LRT_CHECK_NAME) {
+            ngx_http_lrt_unsound("the name of servers in TLS has %uz bytes, "
+                                 "from 1 to %d are possible: see \"ssl_name\"",
+                                 name.len, NGX_HTTP_LRT_CHECK_NAME);
+        }
+
         if (ngx_http_lrt_trust_find(lscf->main, check) == NULL) {
 
             if (s[LRT_CHECK_SSL_CA].len == 0) {
