@@ -99,7 +99,11 @@ ngx_int_t ngx_http_lrt_trust_add(ngx_conf_t *cf, const lrt_check_t *check,
 #if (NGX_HTTP_SSL)
 ngx_ssl_t *ngx_http_lrt_trust_find(ngx_http_lrt_main_conf_t *lmcf,
     const lrt_check_t *check);
-ngx_str_t ngx_http_lrt_trust_host(const ngx_str_t *host);
+
+/* what a check calls a server, in TLS and in its certificate */
+
+ngx_str_t ngx_http_lrt_trust_called(const ngx_http_lrt_srv_conf_t *lscf,
+    const lrt_check_t *check);
 ngx_uint_t ngx_http_lrt_trust_is_address(const ngx_str_t *name);
 lrt_check_reason_e ngx_http_lrt_trust_verify(ngx_connection_t *c,
     const char *name);

@@ -79,13 +79,7 @@ ngx_http_lrt_checker_ask(ngx_http_lrt_checker_t *checker, ngx_uint_t i)
 
     question->ssl = ngx_http_lrt_trust_find(lscf->main, check);
 
-    s = lrt_check_string(check, LRT_CHECK_SSL_NAME);
-    name.data = (u_char *) s.data;
-    name.len = s.len;
-
-    if (name.len == 0) {
-        name = ngx_http_lrt_trust_host(&host);
-    }
+    name = ngx_http_lrt_trust_called(lscf, check);
 
     question->name = ngx_pnalloc(checker->pool, name.len + 1);
     if (question->name == NULL) {

@@ -18,6 +18,8 @@
 #define NGX_HTTP_LRT_CHECK_FAILS     3
 #define NGX_HTTP_LRT_CHECK_PASSES    2
 
+#define NGX_HTTP_LRT_CHECK_NAME      255     /* bytes, as TLS has it */
+
 
 typedef enum {
     NGX_HTTP_LRT_CHECK_TEXT = 0,     /* "place" is an lrt_check_string_e */
@@ -41,8 +43,8 @@ typedef struct {
 } ngx_http_lrt_check_param_t;
 
 
-static void ngx_http_lrt_check_live(ngx_conf_t *cf,
-    ngx_http_lrt_srv_conf_t *lscf);
+static ngx_int_t ngx_http_lrt_check_live(ngx_conf_t *cf,
+    ngx_http_lrt_srv_conf_t *lscf, lrt_table_t *t);
 static ngx_int_t ngx_http_lrt_check_param(ngx_str_t *arg, lrt_check_t *check,
     lrt_str_t *text);
 static ngx_int_t ngx_http_lrt_check_value(
@@ -241,11 +243,23 @@ ngx_http_lrt_check_settings(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
 {
     u_char           why[NGX_HTTP_LRT_CHECK_WHY];
     lrt_str_t        name;
-    ngx_uint_t       i, j;
+    ngx_uint_t       i, j, runs;
     lrt_check_t     *check;
+    lrt_table_t      t;
+    lrt_settings_t   live;
     struct sockaddr  *sa;
 
-    ngx_http_lrt_check_live(cf, lscf);
+    runs = ngx_http_lrt_zone_live(cf->cycle->old_cycle, lscf, &t);
+
+    if (runs) {
+        live = lrt_table_side(&t, lrt_table_generation(&t))->settings;
+
+        /* it may have checks that the new configuration does not name */
+
+        if (lrt_settings_valid(&live)) {
+            ngx_http_lrt_check_trusts(cf, &live);
+        }
+    }
 
     for (i = 0; i < lscf->conf.settings.nchecks; i++) {
         check = &lscf->conf.settings.check[i];
@@ -284,7 +298,7 @@ ngx_http_lrt_check_settings(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return runs ? ngx_http_lrt_check_live(cf, lscf, &t) : NGX_OK;
 }
 
 
@@ -309,23 +323,50 @@ ngx_http_lrt_check_trusts(ngx_conf_t *cf, const lrt_settings_t *settings)
 }
 
 
-/* what runs may have checks that the new configuration does not name */
+/*
+ * What was set at run time stays, so the new configuration has to have what
+ * it needs.  Otherwise nobody could probe.
+ */
 
-static void
-ngx_http_lrt_check_live(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
+static ngx_int_t
+ngx_http_lrt_check_live(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
+    lrt_table_t *t)
 {
-    lrt_table_t     t;
-    lrt_settings_t  settings;
+    u_char          why[NGX_HTTP_LRT_CHECK_WHY];
+    ngx_uint_t      i;
+    lrt_settings_t  live, before, conf;
 
-    if (!ngx_http_lrt_zone_live(cf->cycle->old_cycle, lscf, &t)) {
-        return;
+    if (ngx_http_lrt_state_is_new(lscf, t->head)) {
+        return NGX_OK;
     }
 
-    settings = lrt_table_side(&t, lrt_table_generation(&t))->settings;
+    live = lrt_table_side(t, lrt_table_generation(t))->settings;
+    before = t->head->conf_settings;
 
-    if (lrt_settings_valid(&settings)) {
-        ngx_http_lrt_check_trusts(cf, &settings);
+    conf = ngx_http_lrt_state_decides(lscf, t->head)
+           ? ngx_http_lrt_state_conf(lscf, &before) : lscf->conf.settings;
+
+    lrt_settings_merge(&live, &before, &conf);
+
+    /* a writer was at it */
+
+    if (!lrt_settings_valid(&live)) {
+        return NGX_OK;
     }
+
+    for (i = 0; i < live.nchecks; i++) {
+
+        if (!ngx_http_lrt_check_sound(lscf, &live.check[i], why)) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "health check %ui of upstream \"%V\", which was set "
+                          "at run time: %s in %s:%ui", i,
+                          &lscf->upstream->host, why,
+                          lscf->upstream->file_name, lscf->upstream->line);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -374,6 +415,9 @@ ngx_http_lrt_check_sound(ngx_http_lrt_srv_conf_t *lscf,
     lrt_str_t   s[LRT_CHECK_STRINGS];
     ngx_str_t   match;
     ngx_uint_t  i;
+#if (NGX_HTTP_SSL)
+    ngx_str_t   name;
+#endif
 
     last = why + NGX_HTTP_LRT_CHECK_WHY - 1;
 
@@ -438,6 +482,14 @@ ngx_http_lrt_check_sound(ngx_http_lrt_srv_conf_t *lscf,
 
     if (check->type == LRT_CHECK_HTTPS) {
 #if (NGX_HTTP_SSL)
+        name = ngx_http_lrt_trust_called(lscf, check);
+
+        if (name.len == 0 || name.len > NGX_HTTP_LRT_CHECK_NAME) {
+            ngx_http_lrt_unsound("the name of servers in TLS has %uz bytes, "
+                                 "from 1 to %d are possible: see \"ssl_name\"",
+                                 name.len, NGX_HTTP_LRT_CHECK_NAME);
+        }
+
         if (ngx_http_lrt_trust_find(lscf->main, check) == NULL) {
 
             if (s[LRT_CHECK_SSL_CA].len == 0) {

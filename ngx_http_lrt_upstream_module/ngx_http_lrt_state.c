@@ -343,6 +343,33 @@ ngx_http_lrt_state_compare_settings(ngx_conf_t *cf,
 }
 
 
+/* what a reload has to say where a file decides, in terms of the last one */
+
+lrt_settings_t
+ngx_http_lrt_state_conf(ngx_http_lrt_srv_conf_t *lscf,
+    const lrt_settings_t *before)
+{
+    lrt_settings_t  conf;
+
+    conf = lscf->conf.settings;
+
+    if (lscf->state->given & NGX_HTTP_LRT_GIVEN_SLOW_START) {
+        conf.slow_start = before->slow_start;
+    }
+
+    if (lscf->state->given & NGX_HTTP_LRT_GIVEN_PANIC) {
+        conf.panic = before->panic;
+    }
+
+    if (lscf->state->given & NGX_HTTP_LRT_GIVEN_CHECKS) {
+        conf.nchecks = before->nchecks;
+        ngx_memcpy(conf.check, before->check, sizeof(conf.check));
+    }
+
+    return conf;
+}
+
+
 /*
  * At a reload: what a file says nothing about is still for the configuration
  * to say.  It will be in the file from then on.  The writers' lock is held.
@@ -359,20 +386,7 @@ ngx_http_lrt_state_reload(ngx_http_lrt_srv_conf_t *lscf, ngx_log_t *log)
     t = &lscf->table;
     live = lrt_table_side(t, lrt_table_generation(t))->settings;
     before = t->head->conf_settings;
-    conf = lscf->conf.settings;
-
-    if (lscf->state->given & NGX_HTTP_LRT_GIVEN_SLOW_START) {
-        conf.slow_start = before.slow_start;
-    }
-
-    if (lscf->state->given & NGX_HTTP_LRT_GIVEN_PANIC) {
-        conf.panic = before.panic;
-    }
-
-    if (lscf->state->given & NGX_HTTP_LRT_GIVEN_CHECKS) {
-        conf.nchecks = before.nchecks;
-        ngx_memcpy(conf.check, before.check, sizeof(conf.check));
-    }
+    conf = ngx_http_lrt_state_conf(lscf, &before);
 
     lrt_settings_merge(&live, &before, &conf);
 
@@ -454,6 +468,17 @@ ngx_uint_t
 ngx_http_lrt_state_decides(ngx_http_lrt_srv_conf_t *lscf, lrt_head_t *head)
 {
     return lscf->state && (lscf->state->found || lrt_load(&head->state_saved));
+}
+
+
+/* the file is another one than that in force, so workers will take it up */
+
+ngx_uint_t
+ngx_http_lrt_state_is_new(ngx_http_lrt_srv_conf_t *lscf, lrt_head_t *head)
+{
+    return lscf->state
+           && lscf->state->hash
+           && lscf->state->hash != lrt_load(&head->state_hash);
 }
 
 

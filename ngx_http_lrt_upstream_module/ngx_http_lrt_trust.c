@@ -21,6 +21,7 @@ typedef struct {
 } ngx_http_lrt_trust_t;
 
 
+static ngx_str_t ngx_http_lrt_trust_host(const ngx_str_t *host);
 static ngx_http_lrt_trust_t *ngx_http_lrt_trust_of(
     ngx_http_lrt_main_conf_t *lmcf, const ngx_str_t *path);
 static ngx_uint_t ngx_http_lrt_trust_name(X509 *cert, const char *name);
@@ -134,9 +135,34 @@ ngx_http_lrt_trust_find(ngx_http_lrt_main_conf_t *lmcf,
 }
 
 
+ngx_str_t
+ngx_http_lrt_trust_called(const ngx_http_lrt_srv_conf_t *lscf,
+    const lrt_check_t *check)
+{
+    lrt_str_t  s;
+    ngx_str_t  name;
+
+    s = lrt_check_string(check, LRT_CHECK_SSL_NAME);
+
+    name.data = (u_char *) s.data;
+    name.len = s.len;
+
+    if (name.len) {
+        return name;
+    }
+
+    s = lrt_check_string(check, LRT_CHECK_HOST);
+
+    name.data = (u_char *) s.data;
+    name.len = s.len;
+
+    return ngx_http_lrt_trust_host(name.len ? &name : &lscf->upstream->host);
+}
+
+
 /* the name in a "Host" header */
 
-ngx_str_t
+static ngx_str_t
 ngx_http_lrt_trust_host(const ngx_str_t *host)
 {
     u_char     *p;
@@ -149,6 +175,12 @@ ngx_http_lrt_trust_host(const ngx_str_t *host)
         name.data++;
         name.len = p ? (size_t) (p - name.data) : name.len - 1;
 
+        return name;
+    }
+
+    /* its colons begin no port */
+
+    if (ngx_http_lrt_trust_is_address(&name)) {
         return name;
     }
 

@@ -107,6 +107,13 @@ subtest 'checks that make no sense' => sub {
         refused("$check $parameters", qr/$in$why/);
     }
 
+    refused("$check type=https $_",
+        qr/${in}the name of servers in TLS has 0 bytes, from 1 to 255/)
+        for $t->has('ssl') ? ('host=:443', 'host=[]', 'host=[') : ();
+    refused("$check type=https $_=" . 'x' x 256,
+        qr/${in}the name of servers in TLS has 256 bytes, from 1 to 255/)
+        for $t->has('ssl') ? qw(host ssl_name) : ();
+
     refused("$check port=81", qr{${in}"port=81" for the unix socket unix:/x},
         'server unix:/x;');
     refused("$check match=m", qr/${in}there is no "lrt_match m"/, $servers,
@@ -168,6 +175,8 @@ subtest 'all that is right' => sub {
     accepted("$check jitter=0%; $check jitter=100%; $check jitter=12.5%;");
     accepted("$check type=tcp port=1; $check fails=10000 passes=10000;");
     accepted("$check interval=100ms;");
+    accepted("$check type=https host=:443 ssl_name=" . 'x' x 255 . ';')
+        if $t->has('ssl');
     accepted("$check type=https; $check type=https ssl_verify=off;")
         if $t->has('ssl');
     accepted('lrt_slow_start 30s;');

@@ -29,8 +29,9 @@ $t->backend('slow');
 my $u = LRT::Checks->new($t, 'u');
 
 
-sub conf ($inside, $workers = 2, $main = '') {
+sub conf ($inside, $workers = 2, $main = '', $http = '') {
     return $t->conf(workers => $workers, main => $main, http => qq{
+        $http
         upstream u {
             $inside
         }
@@ -244,6 +245,27 @@ subtest 'extra rounds' => sub {
     conf("$servers $every lrt_panic 10%;")->reload;
     sleep timeout(1.5);
     is(probes('a') + probes('b'), 0, 'they do not count again');
+};
+
+
+subtest 'what a check of run time needs' => sub {
+    my @with = (2, '', 'lrt_match ok { status 200; }');
+
+    conf("$servers $check;", @with)->reload;
+    is($u->api->call(PATCH => '', { health_checks => [{ match => 'ok',
+        interval => "${ms}ms" }] })->status, 200, 'a check of run time');
+
+    conf("$servers $check;");
+    like($t->reload_error, qr/check 0 of upstream "u", which was set at run time: there is no "lrt_match ok" in \S+:\d+/,
+        'a reload without its lrt_match');
+
+    $_->clear for values %s;
+    ok($t->wait_for(sub { probes('a') > 2 }), 'probes go on');
+
+    conf("$servers $check;", @with)->reload;
+    ok($u->all_become('up'), 'a reload with it');
+    conf("$servers $check jitter=5%;")->reload;
+    ok($u->all_become('up'), 'one with another check needs it no more');
 };
 
 

@@ -39,6 +39,7 @@ my @cases = (
     ['wildcard', 'good', "host=any.wild.test"],
     ['address', 'address', "host=127.0.0.1 match=no_sni"],
     ['address6', 'address', "host=[::1]:443 match=no_sni"],
+    ['address6_bare', 'address', "host=::1 match=status400"],
     ['kept', 'good', "host=good.test keepalive_time=1h"],
     ['off_expired', 'expired', "host=good.test ssl_verify=off"],
     ['off_self', 'self', "host=good.test ssl_verify=off"],
@@ -134,6 +135,7 @@ $t->conf(workers => 2, http => qq{
     log_format tls '\$connection \$connection_requests';
     lrt_match sni    { status 200; header X-SNI = good.test; }
     lrt_match host   { header X-SNI = good.test; header X-Host = good.test; }
+    lrt_match status400 { status 400; header X-SNI !~ .; }
     lrt_match no_sni { status 200; header X-SNI !~ .; }
     $groups
     $servers
