@@ -25,7 +25,7 @@
 
 #define LRT_GAIN_ONE         65536
 #define LRT_GAIN_MIN         (LRT_GAIN_ONE / 50)
-#define LRT_GAIN_MAX         (LRT_GAIN_ONE * 9 / 10)
+#define LRT_GAIN_MAX         (LRT_GAIN_ONE / 2)
 
 #define LRT_MEMORY           1000            /* ms in which it fades to 1/e */
 #define LRT_LATE             60000           /* ms that clocks may be apart */
@@ -257,8 +257,8 @@ lrt_estimate_us(uint64_t us)
 
 /*
  * The first samples count alike, then each for a fiftieth, and more if time
- * has passed since the last one: what was known of a server that got no
- * requests for long is nearly forgotten with its next answer.
+ * has passed since the last one.  Never more than half: one answer is not
+ * enough to forget what was known.
  */
 
 static uint64_t

@@ -20,9 +20,9 @@ use LRT::Net qw(timeout);
 my $t = LRT->new(name => 'rolling', need => [qw(module proxy)]);
 
 
-# requests of each group
+# requests of each group; LRT_REQUESTS=100000 takes some minutes for each
 
-my $enough = $ENV{LRT_LONG} ? 100_000 : $ENV{LRT_QUICK} ? 500 : 2000;
+my $enough = $ENV{LRT_REQUESTS} || ($ENV{LRT_QUICK} ? 500 : 2000);
 
 my @names  = 'a' .. 'd';
 my $ms     = timeout(150);

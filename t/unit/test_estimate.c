@@ -237,7 +237,7 @@ test_one_long_answer(void)
 }
 
 
-/* the longer nothing came, the more a sample says, but never all */
+/* the longer nothing came, the more a sample says, but half at most */
 
 static void
 test_idle(void)
@@ -258,7 +258,7 @@ test_idle(void)
 
         if (!check(after >= before, "after %u ms: %llu, less than %llu", idle,
                    (unsigned long long) after, (unsigned long long) before)
-            || !check(after <= 3500, "after %u ms: %llu", idle,
+            || !check(after <= 2010, "after %u ms: %llu", idle,
                       (unsigned long long) after))
         {
             return;
@@ -267,7 +267,7 @@ test_idle(void)
         before = after;
     }
 
-    ok(near(before, 3482, 20), "after long a tenth of the old is left: %llu",
+    ok(near(before, 2000, 10), "after long it is the mean of both: %llu",
        (unsigned long long) before);
     ok(time_of(lrt_estimate_add(word, 4000, 1000)) < 1040,
        "at once it is next to nothing");
@@ -308,8 +308,8 @@ test_count(void)
     }
 
     last = count_of(word);
-    ok(last > COUNT_ONE && last <= 3 * COUNT_ONE / 2,
-       "one each minute counts as little more than one: %u / 16", last);
+    ok(last >= 2 * COUNT_ONE && last <= 4 * COUNT_ONE,
+       "one each minute counts as three: %u / 16", last);
 }
 
 
