@@ -360,7 +360,7 @@ cost_parallel(uint32_t rounds)
 
     (void) wait(NULL);
 
-    printf("%.0f requests a ms alone, %.0f of two, %u and %u of %u rounds\n",
+    printf("%.0f requests a ms, %.0f of two, %u and %u of %u rounds\n",
            cost_middle(one, ones), cost_middle(two, twos), ones, twos, rounds);
 }
 
