@@ -31,9 +31,10 @@
 #define ROUNDS               301
 #define CLIENTS              512
 
-/* the model's clock: 10,000 requests a second */
+/* the model's clock: requests in a ms, and those of processes that race */
 
 #define PER_MS               10
+#define PER_MS_PARALLEL      1000
 
 /* requests in flight on a server of a busy group: 1 to so many */
 
@@ -103,6 +104,7 @@ static uint32_t            clients[CLIENTS];
 static uint32_t            client;
 static uint64_t            times[TIMES];
 static uint64_t            requests;
+static uint32_t            per_ms = PER_MS;
 static uint64_t            begun;
 
 
@@ -290,6 +292,12 @@ cost_alone(uint32_t rounds)
 
             pick[i] += middle - from;
             all[i] += to - from;
+
+            /* as in a worker: that is no part of a request */
+
+            if (!what->walk) {
+                lrt_ledger_audit(&fx.table, fx.reg, ask.now);
+            }
         }
     }
 
@@ -324,6 +332,7 @@ cost_parallel(uint32_t rounds)
 
     ones = 0;
     twos = 0;
+    per_ms = PER_MS_PARALLEL;
 
     if (fork() == 0) {
         cost_pin(1);
@@ -456,7 +465,7 @@ cost_releases(void)
 static void
 cost_tick(void)
 {
-    ask.now = begun + requests++ / PER_MS;
+    ask.now = begun + requests++ / per_ms;
     ask.wall = ask.now;
 
     if (ask.owned) {
