@@ -43,7 +43,11 @@
 #define SAMPLES              200
 #define TIMES                32      /* different ones: 5 to 20 ms */
 
-#define PARALLEL_MS          5
+/* two processes: the shorter, the more often is a round undisturbed */
+
+#define RACES                2001
+#define RACE_NS              1e6
+#define RACE_LATE_NS         5e4
 #define NOINLINE             __attribute__((noinline))
 
 
@@ -58,7 +62,8 @@ typedef struct {
 typedef struct {
     uint32_t             round;
     uint32_t             ready;
-    double               picks;      /* a ms of processor */
+    double               begun;
+    double               rate;       /* requests a ms */
     unsigned             alone:1;    /* nobody else wanted the processor */
 } cost_shared_t;
 
@@ -68,7 +73,7 @@ static void cost_clients(uint32_t n);
 static void cost_estimates(void);
 static void cost_alone(uint32_t rounds);
 static void cost_parallel(uint32_t rounds);
-static double cost_loop(unsigned *alone);
+static double cost_loop(double *from, unsigned *alone);
 static void cost_worker(cost_shared_t *shared, uint32_t rounds);
 static NOINLINE void cost_picks(void);
 static NOINLINE void cost_releases(void);
@@ -138,7 +143,7 @@ main(int argc, char **argv)
     if (argc > 4) {
 
         if (strcmp(argv[4], "parallel") == 0) {
-            cost_parallel(rounds);
+            cost_parallel(RACES);
             return 0;
         }
 
@@ -315,7 +320,7 @@ cost_alone(uint32_t rounds)
 static void
 cost_parallel(uint32_t rounds)
 {
-    double          *one, *two, rate;
+    double          *one, *two, rate, from;
     uint32_t         i, ones, twos;
     unsigned         alone;
     cost_shared_t   *shared;
@@ -344,7 +349,7 @@ cost_parallel(uint32_t rounds)
 
     for (i = 1; i <= rounds; i++) {
 
-        rate = cost_loop(&alone);
+        rate = cost_loop(&from, &alone);
 
         if (alone) {
             one[ones++] = rate;
@@ -353,17 +358,21 @@ cost_parallel(uint32_t rounds)
         lrt_store(&shared->round, i);
 
         while (lrt_load(&shared->ready) < 2 * i - 1) {
-            sched_yield();
+            /* void */
         }
 
-        rate = cost_loop(&alone);
+        rate = cost_loop(&from, &alone);
 
         while (lrt_load(&shared->ready) < 2 * i) {
             sched_yield();
         }
 
-        if (alone && shared->alone) {
-            two[twos++] = rate + shared->picks;
+        from -= shared->begun;
+
+        if (alone && shared->alone
+            && from < RACE_LATE_NS && from > -RACE_LATE_NS)
+        {
+            two[twos++] = rate + shared->rate;
         }
     }
 
@@ -391,7 +400,7 @@ cost_worker(cost_shared_t *shared, uint32_t rounds)
         }
 
         lrt_store(&shared->ready, 2 * i - 1);
-        shared->picks = cost_loop(&alone);
+        shared->rate = cost_loop(&shared->begun, &alone);
         shared->alone = alone;
         lrt_store(&shared->ready, 2 * i);
     }
@@ -399,20 +408,20 @@ cost_worker(cost_shared_t *shared, uint32_t rounds)
 
 
 static double
-cost_loop(unsigned *alone)
+cost_loop(double *from, unsigned *alone)
 {
-    double    from, used, passed;
+    double    used, passed;
     uint64_t  n;
 
     n = requests;
-    from = cost_ns(CLOCK_MONOTONIC);
+    *from = cost_ns(CLOCK_MONOTONIC);
     used = cost_ns(CLOCK_PROCESS_CPUTIME_ID);
 
     do {
         cost_picks();
         cost_releases();
-        passed = cost_ns(CLOCK_MONOTONIC) - from;
-    } while (passed < PARALLEL_MS * 1e6);
+        passed = cost_ns(CLOCK_MONOTONIC) - *from;
+    } while (passed < RACE_NS);
 
     used = cost_ns(CLOCK_PROCESS_CPUTIME_ID) - used;
     *alone = used > 0.97 * passed;
