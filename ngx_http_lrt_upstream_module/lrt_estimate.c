@@ -291,8 +291,9 @@ lrt_sqrt(uint64_t v)
     uint64_t  root, bit;
 
     root = 0;
+    bit = (uint64_t) 1 << (63 - __builtin_clzll(v | 1)) / 2;
 
-    for (bit = (uint64_t) 1 << 31; bit; bit >>= 1) {
+    for ( /* void */ ; bit; bit >>= 1) {
         if ((root + bit) * (root + bit) <= v) {
             root += bit;
         }

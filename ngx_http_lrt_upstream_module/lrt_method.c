@@ -9,24 +9,40 @@
 #include <string.h>
 
 
-/* turns that are drawn before all servers are looked at */
+/* turns that are drawn before all servers are looked at, which may be many */
 
 #define LRT_DRAWS            16
+#define LRT_DRAWS_MANY       48
+
+/* equal servers that share a turn, and blocks that are looked at for them */
+
+#define LRT_TIES             192
+#define LRT_TIES_BLOCKS      16
 
 
 /* a walk over servers that chooses one by its share of all that fit */
 
 typedef struct {
-    const uint64_t      *low;            /* or NULL: see lrt_view_scan() */
     lrt_accept_pt        accept;
     uint64_t             key;
     lrt_share_pt         share;
 } lrt_walk_t;
 
 
+/* servers that are equal, and the sum of their shares up to each */
+
+typedef struct {
+    uint32_t             n;
+    uint32_t             slot[LRT_TIES];
+    uint64_t             reach[LRT_TIES];
+} lrt_ties_t;
+
+
 static unsigned lrt_view_ramped(const lrt_view_t *view, uint32_t slot,
     uint32_t n, uint64_t turn);
 static uint64_t lrt_view_weight(const lrt_view_t *view, uint32_t slot);
+static void lrt_view_ties(const lrt_view_t *view, uint32_t block,
+    uint64_t key, lrt_ties_t *ties);
 static uint32_t lrt_view_walk(const lrt_view_t *view, const lrt_walk_t *walk);
 static uint64_t lrt_view_turn(const lrt_view_t *view, lrt_cursor_e cursor);
 
@@ -117,7 +133,7 @@ lrt_view_tried(const lrt_view_t *view, uint32_t slot)
 uint32_t
 lrt_view_draw(const lrt_view_t *view, lrt_accept_pt accept, uint64_t key)
 {
-    uint32_t      i, n, slot, spare;
+    uint32_t      i, n, slot, draws, spare;
     uint64_t      turn;
     lrt_cursor_e  cursor;
 
@@ -126,9 +142,10 @@ lrt_view_draw(const lrt_view_t *view, lrt_accept_pt accept, uint64_t key)
     }
 
     cursor = view->ntried ? LRT_CURSOR_RETRY : LRT_CURSOR_FIRST;
+    draws = (view->schedule.n > LRT_BLOCK) ? LRT_DRAWS_MANY : LRT_DRAWS;
     spare = LRT_NONE;
 
-    for (i = 0; i < LRT_DRAWS; i++) {
+    for (i = 0; i < draws; i++) {
         turn = lrt_view_turn(view, cursor);
         n = lrt_schedule_at(&view->schedule, turn);
         slot = view->order[n];
@@ -196,12 +213,10 @@ lrt_view_ramped(const lrt_view_t *view, uint32_t slot, uint32_t n,
 
 
 uint32_t
-lrt_view_scan(const lrt_view_t *view, const uint64_t *low,
-    lrt_accept_pt accept, uint64_t key)
+lrt_view_scan(const lrt_view_t *view, lrt_accept_pt accept, uint64_t key)
 {
     lrt_walk_t  walk;
 
-    walk.low = low;
     walk.accept = accept;
     walk.key = key;
     walk.share = lrt_view_weight;
@@ -210,12 +225,100 @@ lrt_view_scan(const lrt_view_t *view, const uint64_t *low,
 }
 
 
+/*
+ * Turns are points of a line from 0 to 2^32, at even distances.  The line is
+ * cut into as many parts as blocks have this minimum, and the part on which
+ * the point falls into the servers that are found from its block on.  If there
+ * are no more than are looked at, that is all of them, whatever the block.
+ */
+
+uint32_t
+lrt_view_ranked(const lrt_view_t *view, uint64_t key, uint32_t blocks)
+{
+    uint32_t         i, n, all, block;
+    uint64_t         sum, point;
+    lrt_ties_t       ties;
+    const uint64_t  *low;
+
+    low = view->table->low[view->tier];
+    all = lrt_blocks(view->top);
+
+    point = (uint32_t) (lrt_view_turn(view, LRT_CURSOR_SPARSE) * 2654435769u);
+    point *= blocks;
+
+    n = (uint32_t) (point >> 32);
+    point &= UINT32_MAX;
+
+    for (block = 0; block < all; block++) {
+        if (lrt_load(&low[block]) == key && n-- == 0) {
+            break;
+        }
+    }
+
+    n = 0;
+    ties.n = 0;
+
+    for (i = 0; i < all && ties.n <= LRT_TIES - LRT_BLOCK; i++, block++) {
+
+        block = (block < all) ? block : 0;
+
+        if (lrt_load(&low[block]) != key) {
+            continue;
+        }
+
+        lrt_view_ties(view, block, key, &ties);
+
+        if (++n >= LRT_TIES_BLOCKS && ties.n) {
+            break;
+        }
+    }
+
+    if (ties.n == 0) {
+        return LRT_NONE;
+    }
+
+    sum = ties.reach[ties.n - 1];
+    point = (sum >> 32) * point + ((sum & UINT32_MAX) * point >> 32);
+
+    for (i = 0; i < ties.n - 1 && ties.reach[i] <= point; i++) {
+        /* void */
+    }
+
+    return ties.slot[i];
+}
+
+
+static void
+lrt_view_ties(const lrt_view_t *view, uint32_t block, uint64_t key,
+    lrt_ties_t *ties)
+{
+    uint32_t         slot, end;
+    uint64_t         sum;
+    const uint64_t  *keys;
+
+    keys = view->table->key[view->tier];
+    sum = ties->n ? ties->reach[ties->n - 1] : 0;
+
+    end = (block + 1) * LRT_BLOCK;
+    end = (end < view->top) ? end : view->top;
+
+    for (slot = block * LRT_BLOCK; slot < end; slot++) {
+
+        if (lrt_load(&keys[slot]) == key && lrt_view_open(view, slot)) {
+            sum += lrt_view_weight(view, slot);
+
+            ties->slot[ties->n] = slot;
+            ties->reach[ties->n++] = sum;
+        }
+    }
+}
+
+
 uint32_t
 lrt_view_share(const lrt_view_t *view, lrt_share_pt share)
 {
     lrt_walk_t  walk;
 
-    walk.low = NULL;
     walk.accept = lrt_view_any;
     walk.key = 0;
     walk.share = share;
@@ -251,7 +354,7 @@ lrt_view_weight(const lrt_view_t *view, uint32_t slot)
 static uint32_t
 lrt_view_walk(const lrt_view_t *view, const lrt_walk_t *walk)
 {
-    uint32_t  slot, end, found, pass;
+    uint32_t  slot, found, pass;
     uint64_t  point, seen;
 
     point = UINT64_MAX;
@@ -261,29 +364,17 @@ lrt_view_walk(const lrt_view_t *view, const lrt_walk_t *walk)
 
         seen = 0;
 
-        for (slot = 0; slot < view->top; slot = end) {
+        for (slot = 0; slot < view->top; slot++) {
 
-            end = slot + LRT_BLOCK - slot % LRT_BLOCK;
-            end = (end < view->top) ? end : view->top;
-
-            if (walk->low
-                && lrt_load(&walk->low[slot / LRT_BLOCK]) != walk->key)
-            {
+            if (!walk->accept(view, slot, walk->key)) {
                 continue;
             }
 
-            for ( /* void */ ; slot < end; slot++) {
+            found = slot;
+            seen += walk->share(view, slot);
 
-                if (!walk->accept(view, slot, walk->key)) {
-                    continue;
-                }
-
-                found = slot;
-                seen += walk->share(view, slot);
-
-                if (seen > point) {
-                    return slot;
-                }
+            if (seen > point) {
+                return slot;
             }
         }
 

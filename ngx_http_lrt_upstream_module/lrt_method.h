@@ -169,11 +169,20 @@ uint32_t lrt_view_draw(const lrt_view_t *view, lrt_accept_pt accept,
 
 /*
  * One of the servers that "accept" takes, by weight, when draws do not find
- * them: looks at all slots, or with "low" at blocks of that minimum only.
+ * them: looks at all slots.
  */
 
-uint32_t lrt_view_scan(const lrt_view_t *view, const uint64_t *low,
-    lrt_accept_pt accept, uint64_t key);
+uint32_t lrt_view_scan(const lrt_view_t *view, lrt_accept_pt accept,
+    uint64_t key);
+
+/*
+ * One of the servers of this rank, by weight, which is the minimum of so many
+ * blocks.  Of very many equal ones it looks at some that are neighbours, and
+ * at others the next time.  LRT_NONE if none of them may take the request.
+ */
+
+uint32_t lrt_view_ranked(const lrt_view_t *view, uint64_t key,
+    uint32_t blocks);
 
 /* a share for each server that is not its weight */
 

@@ -21,7 +21,18 @@
 /* and so many samples may make somebody due for a trial */
 
 #define LRT_LEARNED_SAMPLES  4
-#define LRT_REFRESH_PER_MS   256             /* slots */
+
+/* slots that all picks together may look at beside the audit */
+
+#define LRT_REFRESH_PER_MS   64
+
+
+/* the least key that was replaced, and the least one that came instead */
+
+typedef struct {
+    uint64_t             gone;
+    uint64_t             come;
+} lrt_moved_t;
 
 
 static uint32_t lrt_rank_among(const lrt_view_t *view, uint64_t best,
@@ -37,8 +48,10 @@ static uint64_t lrt_rank_due(const lrt_table_t *t, const lrt_entry_t *entry,
     const lrt_hot_t *hot, uint64_t now);
 static unsigned lrt_rank_none(const lrt_table_t *t, uint32_t slot);
 static unsigned lrt_rank_set_key(lrt_table_t *t, uint32_t slot,
-    lrt_tier_e tier, uint64_t now);
-static void lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier);
+    lrt_tier_e tier, uint64_t now, lrt_moved_t *moved);
+static void lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier,
+    const lrt_moved_t *moved);
+static unsigned lrt_rank_afford(lrt_table_t *t, uint64_t now);
 static uint64_t lrt_rank_untried(const lrt_view_t *view, uint32_t block);
 static unsigned lrt_rank_tried_in(const lrt_view_t *view, uint32_t block);
 
@@ -46,7 +59,8 @@ static unsigned lrt_rank_tried_in(const lrt_view_t *view, uint32_t block);
 void
 lrt_rank_touch(lrt_table_t *t, uint32_t slot, uint64_t now)
 {
-    lrt_tier_e  tier;
+    lrt_tier_e   tier;
+    lrt_moved_t  moved;
 
     if (lrt_rank_method(t)->key == NULL) {
         return;
@@ -54,9 +68,9 @@ lrt_rank_touch(lrt_table_t *t, uint32_t slot, uint64_t now)
 
     for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
 
-        if (lrt_rank_set_key(t, slot, tier, now)) {
+        if (lrt_rank_set_key(t, slot, tier, now, &moved)) {
             lrt_point(LRT_POINT_RANK_KEY);
-            lrt_rank_set_low(t, slot / LRT_BLOCK, tier);
+            lrt_rank_set_low(t, slot / LRT_BLOCK, tier, &moved);
         }
     }
 }
@@ -68,11 +82,14 @@ lrt_rank_refresh(lrt_table_t *t, uint64_t now)
     uint32_t            slot, block;
     uint64_t            generation, until, next;
     lrt_tier_e          tier;
+    lrt_moved_t         moved;
     const lrt_entry_t  *entry;
 
     if (lrt_rank_method(t)->key == NULL) {
         return;
     }
+
+    lrt_store(&t->head->refreshed, now);
 
     lrt_rank_typical(t);
 
@@ -87,7 +104,7 @@ lrt_rank_refresh(lrt_table_t *t, uint64_t now)
         }
 
         for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
-            (void) lrt_rank_set_key(t, slot, tier, now);
+            (void) lrt_rank_set_key(t, slot, tier, now, &moved);
         }
 
         if (entry[slot].ident) {
@@ -101,7 +118,7 @@ lrt_rank_refresh(lrt_table_t *t, uint64_t now)
 
     for (block = 0; block < lrt_blocks(t->capacity); block++) {
         for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
-            lrt_rank_set_low(t, block, tier);
+            lrt_rank_set_low(t, block, tier, NULL);
         }
     }
 
@@ -112,8 +129,13 @@ lrt_rank_refresh(lrt_table_t *t, uint64_t now)
 void
 lrt_rank_learned(lrt_table_t *t, uint64_t before, uint64_t after, uint64_t now)
 {
-    uint32_t  top;
     uint64_t  n, sum, typical, old, samples;
+
+    /* for ranks without times, what the audit finds is early enough */
+
+    if (!(lrt_rank_method(t)->takes & LRT_TAKES_TIME)) {
+        return;
+    }
 
     n = lrt_add(&t->head->known.value, (before == 0)) + (before == 0);
 
@@ -133,12 +155,7 @@ lrt_rank_learned(lrt_table_t *t, uint64_t before, uint64_t after, uint64_t now)
         return;
     }
 
-    /* in a large group no more often than it can be afforded */
-
-    top = lrt_table_side(t, lrt_table_generation(t))->top;
-
-    if (now >= lrt_load(&t->head->refreshed) + top / LRT_REFRESH_PER_MS) {
-        lrt_store(&t->head->refreshed, now);
+    if (lrt_rank_afford(t, now)) {
         lrt_rank_refresh(t, now);
     }
 }
@@ -151,7 +168,7 @@ lrt_rank_wake(lrt_table_t *t, uint64_t now)
 
     when = lrt_load(&t->head->wake.value);
 
-    if (now < when) {
+    if (now < when || (lrt_rank_method(t)->due && !lrt_rank_afford(t, now))) {
         return;
     }
 
@@ -173,6 +190,22 @@ lrt_rank_wake_at(lrt_table_t *t, uint64_t when)
     while (when < old && !lrt_cas(&t->head->wake.value, old, when)) {
         /* "old" was reloaded */
     }
+}
+
+
+/*
+ * Where ranks change by time, there is always one of very many servers that is
+ * due: it waits until it can be afforded to look at all, or for the audit.
+ */
+
+static unsigned
+lrt_rank_afford(lrt_table_t *t, uint64_t now)
+{
+    uint32_t  top;
+
+    top = lrt_load(&lrt_table_side(t, lrt_table_generation(t))->top);
+
+    return now >= lrt_load(&t->head->refreshed) + top / LRT_REFRESH_PER_MS;
 }
 
 
@@ -252,7 +285,7 @@ lrt_rank_pick(const lrt_view_t *view)
      * Before the writer gets to them, a request must not be refused.
      */
 
-    slot = lrt_view_scan(view, NULL, lrt_view_any, 0);
+    slot = lrt_view_scan(view, lrt_view_any, 0);
 
     if (slot != LRT_NONE) {
         lrt_rank_refresh(view->table, view->now);
@@ -265,24 +298,24 @@ lrt_rank_pick(const lrt_view_t *view)
 static uint32_t
 lrt_rank_among(const lrt_view_t *view, uint64_t best, uint32_t blocks)
 {
-    uint32_t         slot;
-    const uint64_t  *low;
+    uint32_t  slot;
+
+    slot = LRT_NONE;
 
     /* turns are worth drawing only if a good part of all servers is equal */
 
     if (blocks > lrt_blocks(view->top) / 8) {
         slot = lrt_view_draw(view, lrt_rank_accept, best);
-
-        if (slot != LRT_NONE) {
-            return slot;
-        }
     }
 
     /* a block's minimum may be that of a server which was tried */
 
-    low = view->ntried ? NULL : view->table->low[view->tier];
+    if (slot == LRT_NONE && view->ntried == 0) {
+        slot = lrt_view_ranked(view, best, blocks);
+    }
 
-    return lrt_view_scan(view, low, lrt_rank_accept, best);
+    return (slot != LRT_NONE) ? slot
+                              : lrt_view_scan(view, lrt_rank_accept, best);
 }
 
 
@@ -313,11 +346,18 @@ lrt_rank_key(const lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
     const lrt_method_t  *method;
 
     generation = lrt_table_generation(t);
-    side = lrt_table_side(t, generation);
+
+    if (lrt_table_entries(t, generation)[slot].params.backup
+        != (tier == LRT_BACKUP))
+    {
+        return LRT_KEY_NEVER;
+    }
 
     /* a copy: a writer two generations ahead may be clearing the entry */
 
     entry = lrt_table_entries(t, generation)[slot];
+
+    side = lrt_table_side(t, generation);
     method = lrt_method(lrt_load(&side->policy.method));
 
     if (method->key == NULL
@@ -478,11 +518,20 @@ lrt_rank_none(const lrt_table_t *t, uint32_t slot)
 }
 
 
+/*
+ * Exchanged and not stored: what is replaced may be a key that came after the
+ * load, and the minimum of the block.
+ */
+
 static unsigned
-lrt_rank_set_key(lrt_table_t *t, uint32_t slot, lrt_tier_e tier, uint64_t now)
+lrt_rank_set_key(lrt_table_t *t, uint32_t slot, lrt_tier_e tier, uint64_t now,
+    lrt_moved_t *moved)
 {
-    uint64_t  key, *p;
+    uint64_t  key, old, *p;
     unsigned  changed;
+
+    moved->gone = LRT_KEY_NEVER;
+    moved->come = LRT_KEY_NEVER;
 
     changed = 0;
     p = &t->key[tier][slot];
@@ -494,20 +543,38 @@ lrt_rank_set_key(lrt_table_t *t, uint32_t slot, lrt_tier_e tier, uint64_t now)
             return changed;
         }
 
-        lrt_store(p, key);
-        lrt_fence();
+        old = lrt_swap(p, key);
+
+        moved->gone = (old < moved->gone) ? old : moved->gone;
+        moved->come = (key < moved->come) ? key : moved->come;
         changed = 1;
     }
 }
 
 
+/*
+ * Nothing is to be done for a key that was not the minimum and is not less
+ * now: whoever replaces the minimum looks at the block after that.
+ */
+
 static void
-lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier)
+lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier,
+    const lrt_moved_t *moved)
 {
-    uint32_t  slot, end;
-    uint64_t  key, low, *p;
+    uint32_t         slot, end;
+    uint64_t         key, low, *p;
+    const uint64_t  *keys;
 
     p = &t->low[tier][block];
+    keys = t->key[tier];
+
+    if (moved) {
+        low = lrt_load(p);
+
+        if (low < moved->gone && low <= moved->come) {
+            return;
+        }
+    }
 
     end = (block + 1) * LRT_BLOCK;
     end = (end < t->capacity) ? end : t->capacity;
@@ -516,7 +583,7 @@ lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier)
         low = LRT_KEY_NEVER;
 
         for (slot = block * LRT_BLOCK; slot < end; slot++) {
-            key = lrt_load(&t->key[tier][slot]);
+            key = lrt_load(&keys[slot]);
             low = (key < low) ? key : low;
         }
 

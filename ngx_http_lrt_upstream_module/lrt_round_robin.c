@@ -32,5 +32,5 @@ lrt_round_robin_pick(const lrt_view_t *view)
         return slot;
     }
 
-    return lrt_view_scan(view, NULL, lrt_view_any, 0);
+    return lrt_view_scan(view, lrt_view_any, 0);
 }

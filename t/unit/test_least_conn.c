@@ -15,6 +15,7 @@ static void test_balanced(void);
 static void test_large_groups(void);
 static void test_ties_of_all(void);
 static void test_ties_of_few(void);
+static void test_ties_of_blocks(void);
 static void test_ties_of_heavy(void);
 static void test_exact_key(void);
 static uint64_t key_of(const lrt_method_t *method,
@@ -37,6 +38,7 @@ main(void)
     run(test_large_groups);
     run(test_ties_of_all);
     run(test_ties_of_few);
+    run(test_ties_of_blocks);
     run(test_ties_of_heavy);
     run(test_exact_key);
     run(test_many_requests);
@@ -248,6 +250,83 @@ test_ties_of_few(void)
 
     for (i = 0; i < 3000; i++) {
         if (held[i].ident % 200 != 3) {
+            (void) fx_end(&fx, &held[i], LRT_ENDED_WELL);
+        }
+    }
+
+    ok(fx_quiet(&fx) == NULL, "valid at the end");
+
+    free(held);
+    fx_close(&fx);
+}
+
+
+static void
+test_ties_of_blocks(void)
+{
+    fx_t         fx;
+    double       got, want;
+    uint32_t     i, draws, seen;
+    uint64_t     heavy, total;
+    lrt_pick_t  *held, pick;
+
+    /* the idle ones are in more blocks than are looked at for one pick */
+
+    fill(&fx, MOST, 20);
+
+    held = calloc(MOST, sizeof(lrt_pick_t));
+    heavy = 0;
+    total = 0;
+
+    for (i = 0; i < MOST; i++) {
+        (void) fx_pick(&fx, &held[i]);
+    }
+
+    for (i = 0; i < MOST; i++) {
+        if (held[i].ident % 100 == 3) {
+            (void) fx_end(&fx, &held[i], LRT_ENDED_WELL);
+
+            total += params[held[i].ident - 1].weight;
+
+            if (params[held[i].ident - 1].weight > 10) {
+                heavy += params[held[i].ident - 1].weight;
+            }
+        }
+    }
+
+    memset(count, 0, sizeof(count));
+    draws = tap_times(20000);
+
+    for (i = 0; i < draws; i++) {
+        (void) fx_pick(&fx, &pick);
+        (void) fx_end(&fx, &pick, LRT_ENDED_WELL);
+        count[pick.ident - 1]++;
+    }
+
+    got = 0;
+    want = (double) heavy / (double) total;
+    seen = 0;
+
+    for (i = 0; i < MOST; i++) {
+
+        if (!check(count[i] == 0 || (i + 1) % 100 == 3, "server %u is busy", i))
+        {
+            return;
+        }
+
+        seen += (count[i] != 0);
+
+        if (params[i].weight > 10) {
+            got += (double) count[i] / draws;
+        }
+    }
+
+    ok(seen > 90, "%u of 100 idle servers of %u", seen, MOST);
+    ok(got > want - 0.05 && got < want + 0.05,
+       "heavy ones had %.3f of all picks, weight is %.3f", got, want);
+
+    for (i = 0; i < MOST; i++) {
+        if (held[i].ident % 100 != 3) {
             (void) fx_end(&fx, &held[i], LRT_ENDED_WELL);
         }
     }
