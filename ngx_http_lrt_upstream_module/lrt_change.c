@@ -292,6 +292,8 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
     dst->head->typical = src->head->typical;
     dst->head->known = src->head->known;
     dst->head->known_sum = src->head->known_sum;
+    dst->head->errors = src->head->errors;
+    dst->head->stalls = src->head->stalls;
     dst->head->spread = src->head->spread;
     dst->head->usual = src->head->usual;
     dst->head->census = src->head->census;

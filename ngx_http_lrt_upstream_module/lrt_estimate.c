@@ -15,6 +15,7 @@
 
 #define LRT_COUNT_ONE        16
 #define LRT_COUNT_MAX        0xfff
+#define LRT_COUNT_FEW        (10 * LRT_COUNT_ONE)
 
 #define lrt_word(log, count, stamp)                                           \
     ((uint64_t) (log) << 44 | (uint64_t) (count) << 32 | (uint32_t) (stamp))
@@ -31,11 +32,15 @@
 #define LRT_LATE             60000           /* ms that clocks may be apart */
 #define LRT_LOG2_E           6196328019ull   /* 32 bits of fraction */
 
-#define LRT_SPREAD_SAMPLES   64
+/* squares of 30 octaves, in units of 1/128, have room in 32 bits */
 
-/* a difference of a quarter of an octave is none, however sure */
+#define LRT_SPREAD_SAMPLES   512
+#define LRT_SPREAD_SHIFT     8
+#define LRT_SQUARE_SHIFT     7
 
-#define LRT_TOLERANCE        (LRT_LOG_ONE / 4)
+/* a difference of a third of an octave is none, however sure */
+
+#define LRT_TOLERANCE        (LRT_LOG_ONE * 5 / 16)
 
 /* a failure is worth so many octaves; a sample must fit into 20 bits */
 
@@ -49,9 +54,7 @@
 
 
 static uint64_t lrt_estimate_move(uint64_t word, uint32_t log, uint64_t now);
-static uint32_t lrt_estimate_us(uint64_t us);
 static uint64_t lrt_estimate_gain(uint32_t count, uint32_t idle);
-static uint64_t lrt_sqrt(uint64_t v);
 
 
 uint64_t
@@ -135,6 +138,13 @@ lrt_estimate_log(uint64_t word)
 
 
 uint32_t
+lrt_estimate_samples(uint64_t word)
+{
+    return lrt_word_count(word) / LRT_COUNT_ONE;
+}
+
+
+uint32_t
 lrt_estimate_stamp(uint64_t word)
 {
     return (uint32_t) word;
@@ -170,16 +180,32 @@ lrt_estimate_deviation(uint64_t word, uint64_t us)
 }
 
 
+uint32_t
+lrt_estimate_above(uint64_t word, uint64_t us)
+{
+    return (word && lrt_estimate_us(us) > lrt_estimate_log(word))
+           ? lrt_estimate_us(us) - lrt_estimate_log(word) : 0;
+}
+
+
+/*
+ * A mean of squares: of answers that are nearly all alike, but for a few that
+ * take a hundred times as long, it is the few that count.
+ */
+
 uint64_t
 lrt_spread_add(uint64_t word, uint32_t deviation)
 {
-    int64_t   mean;
+    int64_t   mean, square;
     uint64_t  samples;
 
     samples = (uint64_t) lrt_spread_samples(word) + 1;
-    mean = lrt_spread_deviation(word);
+    mean = (uint32_t) word;
 
-    mean += ((int64_t) deviation - mean)
+    deviation >>= LRT_SPREAD_SHIFT;
+    square = ((int64_t) deviation * deviation) << LRT_SQUARE_SHIFT;
+
+    mean += (square - mean)
             / (int64_t) (samples < LRT_SPREAD_SAMPLES ? samples
                                                       : LRT_SPREAD_SAMPLES);
 
@@ -197,14 +223,19 @@ lrt_spread_samples(uint64_t word)
 uint32_t
 lrt_spread_deviation(uint64_t word)
 {
-    return (uint32_t) word;
+    uint64_t  square;
+
+    square = (uint32_t) word;
+
+    return square ? (uint32_t) lrt_sqrt(square << (2 * LRT_SPREAD_SHIFT
+                                                   - LRT_SQUARE_SHIFT))
+                  : 0;
 }
 
 
 /*
  * The mean of n samples lies, by chance, within the standard deviation over
- * the root of n; the standard deviation is 5/4 of the mean deviation.  The
- * deviation itself is not known well from few samples: for want of more, a
+ * the root of n.  The deviation itself is not known well from few samples: for want of more, a
  * single one may be two octaves away.  What is beyond counts in full: to take
  * the part off that may be chance would make slow servers look faster.
  */
@@ -225,12 +256,31 @@ lrt_estimate_judge(uint64_t word, uint32_t typical, uint64_t spread)
 
     count = lrt_word_count(word);
 
-    chance = (uint64_t) lrt_spread_deviation(spread) * 5 / 4 * 1024
+    chance = (uint64_t) lrt_spread_deviation(spread) * 1024
              / lrt_sqrt(count << 16)
              + 2 * LRT_LOG_ONE * LRT_COUNT_ONE / count
              + LRT_TOLERANCE;
 
     return (log > typical + chance || log + chance < typical) ? log : typical;
+}
+
+
+unsigned
+lrt_estimate_recovers(uint64_t word, uint64_t us, uint32_t typical,
+    uint64_t spread, uint64_t now)
+{
+    uint32_t  slow;
+
+    if (word == 0 || typical == 0
+        || (lrt_word_count(word) >= LRT_COUNT_FEW
+            && lrt_estimate_age(word, now) < LRT_MEMORY / 2))
+    {
+        return 0;
+    }
+
+    slow = lrt_estimate_judge(word, typical, spread);
+
+    return slow > typical && lrt_estimate_us(us) < typical / 2 + slow / 2;
 }
 
 
@@ -243,7 +293,7 @@ lrt_estimate_time(uint32_t log)
 }
 
 
-static uint32_t
+uint32_t
 lrt_estimate_us(uint64_t us)
 {
     /* 2 us and more: 0 is unknown, and 18 minutes are too long for 20 bits */
@@ -282,22 +332,4 @@ lrt_estimate_gain(uint32_t count, uint32_t idle)
     }
 
     return (gain < LRT_GAIN_MAX) ? gain : LRT_GAIN_MAX;
-}
-
-
-static uint64_t
-lrt_sqrt(uint64_t v)
-{
-    uint64_t  root, bit;
-
-    root = 0;
-    bit = (uint64_t) 1 << (63 - __builtin_clzll(v | 1)) / 2;
-
-    for ( /* void */ ; bit; bit >>= 1) {
-        if ((root + bit) * (root + bit) <= v) {
-            root += bit;
-        }
-    }
-
-    return root ? root : 1;
 }

@@ -42,14 +42,19 @@ uint64_t lrt_estimate_fail(uint64_t word, uint32_t usual, uint64_t now);
 
 uint64_t lrt_usual_add(uint64_t usual, uint64_t us);
 uint32_t lrt_estimate_log(uint64_t word);
+uint32_t lrt_estimate_samples(uint64_t word);    /* as much as they say */
 uint32_t lrt_estimate_stamp(uint64_t word);      /* ms, 32 bits of it */
 uint32_t lrt_estimate_age(uint64_t word, uint64_t now);
 
-/* how far a sample lies from what the word says; 0 if that is nothing */
+/*
+ * How far a sample lies from what the word says, and how far above it; 0 if
+ * that is nothing.
+ */
 
 uint32_t lrt_estimate_deviation(uint64_t word, uint64_t us);
+uint32_t lrt_estimate_above(uint64_t word, uint64_t us);
 
-/* the word of a group: number of samples, and their mean deviation */
+/* the word of a group: number of samples, and their standard deviation */
 
 uint64_t lrt_spread_add(uint64_t word, uint32_t deviation);
 uint32_t lrt_spread_samples(uint64_t word);
@@ -62,9 +67,18 @@ uint32_t lrt_spread_deviation(uint64_t word);
 
 uint32_t lrt_estimate_judge(uint64_t word, uint32_t typical, uint64_t spread);
 
+/*
+ * A server that was held for slow, and of which little is known of late, gave
+ * an answer that is nearer to what is typical: it may be well again.
+ */
+
+unsigned lrt_estimate_recovers(uint64_t word, uint64_t us, uint32_t typical,
+    uint64_t spread, uint64_t now);
+
 /* microseconds of a logarithm */
 
 uint64_t lrt_estimate_time(uint32_t log);
+uint32_t lrt_estimate_us(uint64_t us);           /* and back, for a sample */
 
 
 #endif /* _LRT_ESTIMATE_H_INCLUDED_ */

@@ -84,3 +84,21 @@ lrt_exp2(uint64_t y)
 
     return (octave < 32) ? value >> (32 - octave) : value << (octave - 32);
 }
+
+
+uint64_t
+lrt_sqrt(uint64_t v)
+{
+    uint64_t  root, bit;
+
+    root = 0;
+    bit = (uint64_t) 1 << (63 - __builtin_clzll(v | 1)) / 2;
+
+    for ( /* void */ ; bit; bit >>= 1) {
+        if ((root + bit) * (root + bit) <= v) {
+            root += bit;
+        }
+    }
+
+    return root ? root : 1;
+}

@@ -29,5 +29,9 @@ uint64_t lrt_log2_below(uint64_t v);
 
 uint64_t lrt_exp2(uint64_t y);
 
+/* the integer root, but never 0 */
+
+uint64_t lrt_sqrt(uint64_t v);
+
 
 #endif /* _LRT_FIXED_H_INCLUDED_ */

@@ -7,15 +7,33 @@
  */
 
 
+#include "lrt_errors.h"
 #include "lrt_estimate.h"
+#include "lrt_fixed.h"
 #include "lrt_least_time.h"
 #include "lrt_pace.h"
 #include "lrt_rank.h"
 
 
-#define LRT_LEAST_TIME_SHIFT   14
-#define LRT_LEAST_TIME_MAX     ((uint64_t) 1 << 28)      /* us */
+#define LRT_LEAST_TIME_MAX     (28 * LRT_LOG_ONE)        /* 268 s */
 #define LRT_LEAST_TIME_QUEUE   0xfffff
+
+/*
+ * Requests by weight count by this power of their number: servers which work
+ * on several at once are not twice as slow with twice the requests.
+ */
+
+#define LRT_LEAST_TIME_POWER   205                       /* of 256: 0.8 */
+#define LRT_LEAST_TIME_SHIFT   35                        /* above weights */
+
+/* until it has answered so often, a request in flight counts for so many */
+
+#define LRT_PROBATION_SAMPLES  3
+#define LRT_PROBATION_COST     16
+
+/* ranks from here on are those of suspects: all others go before them */
+
+#define LRT_LEAST_TIME_LAST    ((uint64_t) 1 << 40)
 
 /* shares: one of the longest time is 1; a million of the largest fit 64 bits */
 
@@ -27,11 +45,12 @@
 #define LRT_TRIAL_MIN          1000
 #define LRT_TRIAL_MAX          10000
 #define LRT_TRIAL_SAMPLES      16
+#define LRT_TRIAL_MANY         2500
 
 /* how long a worker's word about unfinished requests counts, ms */
 
 #define LRT_LAG_VALID          300
-#define LRT_LAG_DEVIATIONS     4
+#define LRT_LAG_DEVIATIONS     3
 
 
 static uint64_t lrt_least_time_key(const lrt_score_t *score);
@@ -42,6 +61,8 @@ static uint64_t lrt_least_time_of(const lrt_view_t *view, uint32_t slot);
 static uint64_t lrt_least_time_ramped(const lrt_score_t *score,
     uint64_t share);
 static uint32_t lrt_least_time_log(const lrt_score_t *score);
+static uint32_t lrt_least_time_answers(const lrt_score_t *score);
+static unsigned lrt_least_time_probation(const lrt_score_t *score);
 static uint64_t lrt_least_time_trial(const lrt_score_t *score);
 
 
@@ -56,21 +77,39 @@ const lrt_method_t  lrt_least_time_method = {
 };
 
 
+/*
+ * Logarithms with 32 bits of fraction.  Requests and weight are divided first:
+ * equal quotients make equal ranks.
+ */
+
 static uint64_t
 lrt_least_time_key(const lrt_score_t *score)
 {
-    uint64_t  key, time, queue;
+    uint64_t  key, queue;
 
     if (lrt_least_time_trial(score) <= score->now) {
         return 0;
     }
 
-    time = lrt_least_time_expected(score);
     queue = lrt_least_time_queue(score);
 
-    key = (time << LRT_LEAST_TIME_SHIFT) * queue / score->params->weight + 1;
+    if (lrt_least_time_probation(score)) {
+        queue *= LRT_PROBATION_COST;
+        queue = (queue < LRT_LEAST_TIME_QUEUE) ? queue : LRT_LEAST_TIME_QUEUE;
+    }
 
-    return lrt_ramping(score->hot) ? lrt_ramp_key(score, key) : key;
+    key = lrt_log2((queue << LRT_LEAST_TIME_SHIFT) / score->params->weight);
+
+    if (lrt_ramping(score->hot)) {
+        key += lrt_log2(LRT_RAMP_FULL)
+               - lrt_log2(lrt_ramp_permille(score->params, score->hot,
+                                            score->slow_start, score->now));
+    }
+
+    key = key * LRT_LEAST_TIME_POWER / 256;
+    key += (uint64_t) lrt_least_time_log(score) << (32 - LRT_LOG_SHIFT);
+
+    return key + (lrt_errors_suspected(score->errors) ? LRT_LEAST_TIME_LAST : 0);
 }
 
 
@@ -116,8 +155,11 @@ lrt_least_time_share(const lrt_score_t *score)
 
     share = (share < LRT_SHARE_MAX) ? share : LRT_SHARE_MAX;
 
-    return lrt_ramping(score->hot) ? lrt_least_time_ramped(score, share)
-                                   : share;
+    if (lrt_ramping(score->hot)) {
+        share = lrt_least_time_ramped(score, share);
+    }
+
+    return lrt_errors_suspected(score->errors) ? 1 : share;
 }
 
 
@@ -134,25 +176,35 @@ lrt_least_time_ramped(const lrt_score_t *score, uint64_t share)
 uint64_t
 lrt_least_time_expected(const lrt_score_t *score)
 {
-    uint64_t  time, lag;
+    uint64_t  time;
 
     time = lrt_estimate_time(lrt_least_time_log(score));
 
     /* unknown servers are equal */
 
-    time = time ? time : 1;
+    return time ? time : 1;
+}
+
+
+static uint32_t
+lrt_least_time_log(const lrt_score_t *score)
+{
+    uint32_t  log, age;
+    uint64_t  lag;
+
+    log = lrt_least_time_answers(score);
+    log += lrt_stalls_cost(score->errors);
 
     if (score->policy->inflight) {
         lag = lrt_load(&score->hot->lag);
 
-        if ((uint32_t) score->now - lrt_lag_stamp(lag) < LRT_LAG_VALID
-            && time < (uint64_t) lrt_lag_age(lag) * 1000)
-        {
-            time = (uint64_t) lrt_lag_age(lag) * 1000;
+        if ((uint32_t) score->now - lrt_lag_stamp(lag) < LRT_LAG_VALID) {
+            age = lrt_estimate_us((uint64_t) lrt_lag_age(lag) * 1000);
+            log = (age > log) ? age : log;
         }
     }
 
-    return (time < LRT_LEAST_TIME_MAX) ? time : LRT_LEAST_TIME_MAX;
+    return (log < LRT_LEAST_TIME_MAX) ? log : LRT_LEAST_TIME_MAX;
 }
 
 
@@ -163,7 +215,7 @@ lrt_least_time_expected(const lrt_score_t *score)
  */
 
 static uint32_t
-lrt_least_time_log(const lrt_score_t *score)
+lrt_least_time_answers(const lrt_score_t *score)
 {
     uint32_t  log, probed;
     uint64_t  word, pace;
@@ -178,7 +230,7 @@ lrt_least_time_log(const lrt_score_t *score)
     }
 
     pace = lrt_load(&score->probes->health[score->slot].pace);
-    probed = (uint32_t) lrt_load(&score->probes->head->pace.value);
+    probed = (uint32_t) lrt_load(&score->probes->head->pace);
 
     return lrt_pace_scale(log ? log : probed, lrt_pace_now(pace),
                           word ? lrt_pace_then(pace) : probed);
@@ -201,8 +253,8 @@ lrt_least_time_lag(lrt_table_t *t, uint32_t slot, unsigned header,
         return;
     }
 
-    typical = (uint32_t) lrt_load(&t->head->typical.value);
-    deviation = lrt_spread_deviation(lrt_load(&t->head->spread.value));
+    typical = (uint32_t) lrt_load(&t->head->typical);
+    deviation = lrt_spread_deviation(lrt_load(&t->head->spread));
 
     if (typical == 0
         || age < lrt_estimate_time(typical + LRT_LAG_DEVIATIONS * deviation
@@ -256,6 +308,24 @@ lrt_least_time_queue(const lrt_score_t *score)
 
 
 /*
+ * Nobody knows what a new server is like: up to its third answer it has one
+ * request more than it answered, and others only if the rest is that busy.
+ */
+
+static unsigned
+lrt_least_time_probation(const lrt_score_t *score)
+{
+    uint32_t  samples;
+
+    samples = lrt_estimate_samples(lrt_load(&score->hot->estimate));
+
+    return samples < LRT_PROBATION_SAMPLES
+           && score->typical
+           && lrt_load(&score->hot->inflight) > (int32_t) samples;
+}
+
+
+/*
  * A server that is not among the best gets no requests, and so nobody finds
  * out when it is well again, or whether a new one is any good.  One request
  * is sent there now and then: when it has not been asked for about as long as
@@ -265,7 +335,7 @@ lrt_least_time_queue(const lrt_score_t *score)
 static uint64_t
 lrt_least_time_trial(const lrt_score_t *score)
 {
-    uint32_t  idle, wait;
+    uint32_t  idle, wait, others;
     uint64_t  word, last, time;
 
     if (score->typical == 0 || lrt_load(&score->hot->inflight) > 0) {
@@ -273,7 +343,11 @@ lrt_least_time_trial(const lrt_score_t *score)
     }
 
     word = lrt_load(&score->hot->estimate);
-    time = lrt_least_time_known(score) * 3 / 4 / 1000;
+
+    /* what a suspect is taken for is no time that an answer takes */
+
+    time = lrt_errors_suspected(score->errors)
+           ? 0 : lrt_least_time_known(score) * 3 / 4 / 1000;
 
     wait = (time < LRT_TRIAL_MIN) ? LRT_TRIAL_MIN
            : (time > LRT_TRIAL_MAX) ? LRT_TRIAL_MAX : (uint32_t) time;
@@ -287,15 +361,22 @@ lrt_least_time_trial(const lrt_score_t *score)
         idle = (uint32_t) score->now - lrt_estimate_stamp(word);
     }
 
+    others = lrt_spread_samples(score->spread) - lrt_trial_samples(last);
+
+    if (lrt_trial_stamp(last) == LRT_TRIAL_SOON) {
+        wait = 0;
+
+    } else if (others >= LRT_TRIAL_MANY) {
+
+        /* among so many requests, one more is not noticed */
+
+        wait /= 2;
+    }
+
     if (idle < wait) {
         return score->now + wait - idle;
     }
 
-    if (lrt_spread_samples(score->spread) - lrt_trial_samples(last)
-        < LRT_TRIAL_SAMPLES)
-    {
-        return score->now + LRT_TRIAL_MIN;
-    }
-
-    return score->now;
+    return (others < LRT_TRIAL_SAMPLES) ? score->now + LRT_TRIAL_MIN
+                                        : score->now;
 }

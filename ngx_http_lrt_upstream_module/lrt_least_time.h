@@ -21,6 +21,10 @@
 #define lrt_trial_stamp(word)    ((uint32_t) ((word) >> 32))
 #define lrt_trial_samples(word)  ((uint32_t) (word))
 
+/* the next one shall be a trial, as soon as others have answered some */
+
+#define LRT_TRIAL_SOON           UINT32_MAX
+
 /* the age of requests that take longer than they should, ms, and when */
 
 #define lrt_lag(now, age)                                                     \

@@ -70,6 +70,7 @@ typedef struct {
     uint64_t             slow_start;         /* ms, see lrt_ramp.h */
     const lrt_table_t   *probes;             /* or NULL: they do not count */
     uint32_t             slot;               /* there */
+    uint64_t             errors;             /* see lrt_errors.h */
 } lrt_score_t;
 
 

@@ -5,6 +5,7 @@
 
 
 #include "lrt_rank.h"
+#include "lrt_errors.h"
 #include "lrt_estimate.h"
 #include "lrt_pace.h"
 #include "lrt_passive.h"
@@ -45,7 +46,7 @@ static uint64_t lrt_rank_key(const lrt_table_t *t, uint32_t slot,
 static void lrt_rank_typical(lrt_table_t *t);
 static void lrt_rank_pace(lrt_table_t *t);
 static uint64_t lrt_rank_due(const lrt_table_t *t, const lrt_entry_t *entry,
-    const lrt_hot_t *hot, uint64_t now);
+    uint32_t slot, uint64_t now);
 static unsigned lrt_rank_none(const lrt_table_t *t, uint32_t slot);
 static unsigned lrt_rank_set_key(lrt_table_t *t, uint32_t slot,
     lrt_tier_e tier, uint64_t now, lrt_moved_t *moved);
@@ -108,7 +109,7 @@ lrt_rank_refresh(lrt_table_t *t, uint64_t now)
         }
 
         if (entry[slot].ident) {
-            until = lrt_rank_due(t, &entry[slot], &t->hot[slot], now);
+            until = lrt_rank_due(t, &entry[slot], slot, now);
 
             if (until < next) {
                 next = until;
@@ -137,16 +138,16 @@ lrt_rank_learned(lrt_table_t *t, uint64_t before, uint64_t after, uint64_t now)
         return;
     }
 
-    n = lrt_add(&t->head->known.value, (before == 0)) + (before == 0);
+    n = lrt_add(&t->head->known, (before == 0)) + (before == 0);
 
     sum = lrt_estimate_log(after);
     sum -= before ? lrt_estimate_log(before) : 0;
-    sum += lrt_add(&t->head->known_sum.value, sum);
+    sum += lrt_add(&t->head->known_sum, sum);
 
     typical = n ? sum / n : 0;
-    old = lrt_load(&t->head->typical.value);
+    old = lrt_load(&t->head->typical);
 
-    samples = lrt_spread_samples(lrt_load(&t->head->spread.value));
+    samples = lrt_spread_samples(lrt_load(&t->head->spread));
 
     if (typical + LRT_TYPICAL_STEP >= old
         && old + LRT_TYPICAL_STEP >= typical
@@ -166,7 +167,7 @@ lrt_rank_wake(lrt_table_t *t, uint64_t now)
 {
     uint64_t  when;
 
-    when = lrt_load(&t->head->wake.value);
+    when = lrt_load(&t->head->wake);
 
     if (now < when || (lrt_rank_method(t)->due && !lrt_rank_afford(t, now))) {
         return;
@@ -174,7 +175,7 @@ lrt_rank_wake(lrt_table_t *t, uint64_t now)
 
     /* one process looks at all slots; it finds the next time as well */
 
-    if (lrt_cas(&t->head->wake.value, when, UINT64_MAX)) {
+    if (lrt_cas(&t->head->wake, when, UINT64_MAX)) {
         lrt_rank_refresh(t, now);
     }
 }
@@ -185,9 +186,9 @@ lrt_rank_wake_at(lrt_table_t *t, uint64_t when)
 {
     uint64_t  old;
 
-    old = lrt_load(&t->head->wake.value);
+    old = lrt_load(&t->head->wake);
 
-    while (when < old && !lrt_cas(&t->head->wake.value, old, when)) {
+    while (when < old && !lrt_cas(&t->head->wake, old, when)) {
         /* "old" was reloaded */
     }
 }
@@ -379,17 +380,21 @@ lrt_rank_key(const lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
 }
 
 
-/* the mean of what is known of the servers */
+/* what is typical of the servers: the means of their times and failures */
 
 static void
 lrt_rank_typical(lrt_table_t *t)
 {
     uint32_t            slot, n;
-    uint64_t            sum, word;
+    uint64_t            sum, errors, word;
+    unsigned            failing;
     const lrt_entry_t  *entry;
 
     n = 0;
     sum = 0;
+    errors = 0;
+
+    failing = (lrt_load(&t->head->errors) != 0);
     entry = lrt_table_entries(t, lrt_table_generation(t));
 
     for (slot = 0; slot < t->capacity; slot++) {
@@ -404,11 +409,16 @@ lrt_rank_typical(lrt_table_t *t)
             sum += lrt_estimate_log(word);
             n++;
         }
+
+        if (failing) {
+            errors += lrt_errors_part(lrt_load(&t->health[slot].errors));
+        }
     }
 
-    lrt_store(&t->head->known.value, n);
-    lrt_store(&t->head->known_sum.value, sum);
-    lrt_store(&t->head->typical.value, n ? sum / n : 0);
+    lrt_store(&t->head->errors, errors);
+    lrt_store(&t->head->known, n);
+    lrt_store(&t->head->known_sum, sum);
+    lrt_store(&t->head->typical, n ? sum / n : 0);
 
     lrt_rank_pace(t);
 }
@@ -441,15 +451,15 @@ lrt_rank_pace(lrt_table_t *t)
         }
     }
 
-    lrt_store(&t->head->pace.value, n ? sum / n : 0);
+    lrt_store(&t->head->pace, n ? sum / n : 0);
 }
 
 
 /* when the server may be asked again, or have another rank */
 
 static uint64_t
-lrt_rank_due(const lrt_table_t *t, const lrt_entry_t *entry,
-    const lrt_hot_t *hot, uint64_t now)
+lrt_rank_due(const lrt_table_t *t, const lrt_entry_t *entry, uint32_t slot,
+    uint64_t now)
 {
     uint64_t              due, until;
     lrt_score_t           score;
@@ -459,14 +469,14 @@ lrt_rank_due(const lrt_table_t *t, const lrt_entry_t *entry,
     side = lrt_table_side(t, lrt_table_generation(t));
     method = lrt_method(lrt_load(&side->policy.method));
 
-    until = lrt_passive_until(&entry->params, hot);
+    until = lrt_passive_until(&entry->params, &t->hot[slot]);
     until = (until > now) ? until : UINT64_MAX;
 
     if (method->due == NULL) {
         return until;
     }
 
-    lrt_rank_score(t, &score, &side->policy, &entry->params, hot, now);
+    lrt_rank_score_slot(t, &score, &side->policy, &entry->params, slot, now);
     due = method->due(&score);
 
     return (due < until) ? due : until;
@@ -483,11 +493,12 @@ lrt_rank_score(const lrt_table_t *t, lrt_score_t *score,
     score->policy = policy;
     score->params = params;
     score->hot = hot;
-    score->typical = (uint32_t) lrt_load(&t->head->typical.value);
-    score->spread = lrt_load(&t->head->spread.value);
+    score->typical = (uint32_t) lrt_load(&t->head->typical);
+    score->spread = lrt_load(&t->head->spread);
     score->now = now;
     score->slow_start = 0;
     score->probes = NULL;
+    score->errors = 0;
 
     if (lrt_ramping(hot)) {
         side = lrt_table_side(t, lrt_table_generation(t));
@@ -505,6 +516,7 @@ lrt_rank_score_slot(const lrt_table_t *t, lrt_score_t *score,
 
     score->probes = t;
     score->slot = slot;
+    score->errors = lrt_load(&t->health[slot].errors);
 }
 
 

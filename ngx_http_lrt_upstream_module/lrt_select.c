@@ -8,6 +8,7 @@
 #include "lrt_census.h"
 #include "lrt_estimate.h"
 #include "lrt_health.h"
+#include "lrt_errors.h"
 #include "lrt_least_time.h"
 #include "lrt_passive.h"
 #include "lrt_rank.h"
@@ -23,7 +24,11 @@
 
 static void lrt_select_reason(const lrt_view_t *view, const lrt_ask_t *ask,
     uint32_t slot, unsigned point, lrt_reason_t *reason);
-static void lrt_select_learn(lrt_table_t *t, lrt_hot_t *hot,
+static unsigned lrt_select_errors(lrt_table_t *t, uint32_t slot,
+    unsigned failed);
+static void lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint32_t above,
+    uint32_t idle);
+static void lrt_select_learn(lrt_table_t *t, uint32_t slot,
     const lrt_policy_t *policy, const lrt_outcome_t *out, uint64_t now);
 static void lrt_select_passed(lrt_table_t *t, const lrt_entry_t *entry,
     lrt_hot_t *hot, uint64_t now);
@@ -75,7 +80,7 @@ lrt_select(lrt_table_t *t, const lrt_owner_t *owner, const lrt_ask_t *ask,
         lrt_store(&t->hot[slot].trial,
                   lrt_trial(ask->now,
                             lrt_spread_samples(
-                                          lrt_load(&t->head->spread.value))));
+                                          lrt_load(&t->head->spread))));
 
         /* if this is a trial, the server is due again whatever comes of it */
 
@@ -162,7 +167,7 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
 
     if (entry->ident == pick->ident) {
 
-        lrt_select_learn(t, hot, &side->policy, out, now);
+        lrt_select_learn(t, pick->slot, &side->policy, out, now);
 
         if (how == LRT_ENDED_WELL) {
             lrt_select_passed(t, entry, hot, now);
@@ -250,23 +255,87 @@ lrt_select_reason(const lrt_view_t *view, const lrt_ask_t *ask, uint32_t slot,
 }
 
 
+/* usual is what the others do, each of them, however many requests it has */
+
+static unsigned
+lrt_select_errors(lrt_table_t *t, uint32_t slot, unsigned failed)
+{
+    int64_t   sum;
+    uint32_t  usual, n;
+    uint64_t  before, after, *errors;
+
+    errors = &t->health[slot].errors;
+    before = lrt_load(errors);
+
+    if (!failed && before == 0) {
+        return 0;
+    }
+
+    n = (uint32_t) lrt_load(&t->head->known);
+    sum = (int64_t) lrt_load(&t->head->errors) - lrt_errors_part(before);
+    usual = (n > 1 && sum > 0) ? (uint32_t) (sum / (n - 1)) : 0;
+
+    after = lrt_errors_add(before, failed, usual);
+
+    lrt_store(errors, after);
+
+    (void) lrt_add(&t->head->errors, (uint64_t) lrt_errors_part(after)
+                                           - lrt_errors_part(before));
+
+    return lrt_errors_suspected(after);
+}
+
+
+static void
+lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint32_t above, uint32_t idle)
+{
+    uint64_t  before, after, usual, *stalls;
+
+    stalls = &t->head->stalls;
+
+    before = lrt_load(stalls);
+    after = lrt_stalls_usual(before, above);
+
+    if (after != before) {
+        lrt_store(stalls, after);
+    }
+
+    usual = after;
+    stalls = &t->health[slot].errors;
+
+    before = lrt_load(stalls);
+    after = lrt_stalls_add(before, above, idle, usual);
+
+    if (after != before) {
+        lrt_store(stalls, after);
+    }
+}
+
+
 /* two workers at once may lose a sample, which is no more than one less */
 
 static void
-lrt_select_learn(lrt_table_t *t, lrt_hot_t *hot, const lrt_policy_t *policy,
+lrt_select_learn(lrt_table_t *t, uint32_t slot, const lrt_policy_t *policy,
     const lrt_outcome_t *out, uint64_t now)
 {
-    uint64_t  time, before, after, *spread, *usual;
+    unsigned    suspected;
+    uint64_t    time, before, after, *spread, *usual;
+    lrt_hot_t  *hot;
 
+    hot = &t->hot[slot];
     time = policy->last_byte ? out->last_byte : out->header;
     before = lrt_load(&hot->estimate);
-    usual = &t->head->usual.value;
+    usual = &t->head->usual;
 
     if (time == 0) {
 
-        after = lrt_outcome_failed(out)
-                ? lrt_estimate_fail(before, (uint32_t) lrt_load(usual), now)
-                : before;
+        if (!lrt_outcome_failed(out)) {
+            return;
+        }
+
+        (void) lrt_select_errors(t, slot, 1);
+
+        after = lrt_estimate_fail(before, (uint32_t) lrt_load(usual), now);
 
         if (after != before) {
             lrt_store(&hot->estimate, after);
@@ -276,8 +345,24 @@ lrt_select_learn(lrt_table_t *t, lrt_hot_t *hot, const lrt_policy_t *policy,
         return;
     }
 
+    suspected = lrt_select_errors(t, slot, 0);
+    lrt_select_stalls(t, slot, lrt_estimate_above(before, time),
+                      lrt_estimate_age(before, now));
+
     after = lrt_estimate_add(before, time, now);
-    spread = &t->head->spread.value;
+    spread = &t->head->spread;
+
+    /* one good answer after a trial: others shall tell soon whether it lasts */
+
+    if (suspected
+        || lrt_estimate_recovers(before, time,
+                                 (uint32_t) lrt_load(&t->head->typical),
+                                 lrt_load(spread), now))
+    {
+        lrt_store(&hot->trial,
+                  lrt_trial(LRT_TRIAL_SOON,
+                            lrt_trial_samples(lrt_load(&hot->trial))));
+    }
 
     lrt_store(usual, lrt_usual_add(lrt_load(usual), time));
 

@@ -85,7 +85,7 @@ lrt_table_format(void *base, uint32_t capacity, uint32_t rows)
     t.head->size = size;
     t.head->next_ident = 1;
     t.head->conf_policy.method = LRT_NONE;
-    t.head->wake.value = UINT64_MAX;
+    t.head->wake = UINT64_MAX;
 
     for (tier = 0; tier < LRT_TIERS; tier++) {
         memset(t.key[tier], 0xff, capacity * sizeof(uint64_t));

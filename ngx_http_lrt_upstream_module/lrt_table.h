@@ -30,7 +30,7 @@
 
 
 #define LRT_TABLE_MAGIC      0x314c4241542d5452ull       /* "RT-TABL1" */
-#define LRT_TABLE_VERSION    4
+#define LRT_TABLE_VERSION    5
 
 #define LRT_CACHE_LINE       64
 #define LRT_BLOCK            64              /* slots a block minimum covers */
@@ -67,7 +67,7 @@ typedef struct {
 } lrt_hot_t;
 
 
-/* active checks of one server, by number of the check */
+/* what is known of a server: active checks, by number, and failed requests */
 
 typedef struct {
     uint64_t             verdict[LRT_CHECKS];
@@ -78,6 +78,7 @@ typedef struct {
     uint32_t             turns;          /* in or out of use */
     uint64_t             downtime;       /* ms, without that of now */
     uint64_t             pace;           /* see lrt_pace.h */
+    uint64_t             errors;         /* of requests; see lrt_errors.h */
 } lrt_health_t;
 
 
@@ -196,15 +197,26 @@ typedef struct {
     lrt_side_t           side[2];
 
     lrt_line_t           generation;
-    lrt_line_t           wake;           /* ms; see lrt_rank.h */
     lrt_line_t           held;           /* in flight on all servers */
-    lrt_line_t           typical;        /* see lrt_estimate.h */
-    lrt_line_t           spread;
-    lrt_line_t           usual;
-    lrt_line_t           census;         /* see lrt_census.h */
-    lrt_line_t           pace;           /* typical one, see lrt_pace.h */
-    lrt_line_t           known;          /* servers with an estimate */
-    lrt_line_t           known_sum;      /* and the sum of their logarithms */
+
+    /* a line of what each pick reads and hardly any of them changes */
+
+    uint64_t             wake;           /* ms; see lrt_rank.h */
+    uint64_t             typical;        /* see lrt_estimate.h */
+    uint64_t             census;         /* see lrt_census.h */
+    uint64_t             pace;           /* typical one, see lrt_pace.h */
+    uint64_t             room[4];
+
+    /* a line of what changes with each answer */
+
+    uint64_t             spread;         /* see lrt_estimate.h */
+    uint64_t             usual;
+    uint64_t             known;          /* servers with an estimate */
+    uint64_t             known_sum;      /* and the sum of their logarithms */
+    uint64_t             errors;         /* and of the parts that fail */
+    uint64_t             stalls;         /* the part of answers */
+    uint64_t             filler[2];
+
     lrt_line_t           cursor[LRT_TIERS][LRT_CURSORS];
 } lrt_head_t;
 

@@ -23,7 +23,7 @@
 
 #define LRT_SOCKADDR_LEN     112
 #define LRT_ROUTE_LEN        32
-#define LRT_DATA_LEN         232             /* address and strings */
+#define LRT_DATA_LEN         224             /* address and strings */
 
 #define LRT_CHECKS           4               /* active checks of a group */
 #define LRT_CHECK_DATA_LEN   512             /* strings of one */

@@ -441,32 +441,45 @@ static void
 test_spread(void)
 {
     uint32_t  i;
-    uint64_t  spread, sum;
+    uint64_t  spread, before;
 
     spread = 0;
-    sum = 0;
 
     for (i = 1; i <= 30; i++) {
-        sum += i * 1000;
-        spread = lrt_spread_add(spread, i * 1000);
+        spread = lrt_spread_add(spread, i * 10000);
     }
 
     is_u64(lrt_spread_samples(spread), 30, "samples are counted");
-    ok(near(lrt_spread_deviation(spread), sum / 30, 10),
-       "the first ones have the mean deviation");
+    ok(near(lrt_spread_deviation(spread), 177500, 500),
+       "the first ones have the standard deviation");
 
-    for (i = 0; i < 1000; i++) {
-        spread = lrt_spread_add(spread, 50);
+    for (i = 0; i < 10000; i++) {
+        spread = lrt_spread_add(spread, 5000);
     }
 
-    ok(lrt_spread_deviation(spread) < 200, "the old ones are forgotten: %u",
-       lrt_spread_deviation(spread));
+    ok(near(lrt_spread_deviation(spread), 5000, 600),
+       "the old ones are forgotten: %u", lrt_spread_deviation(spread));
 
-    spread = (uint64_t) UINT32_MAX << 32 | 500;
-    spread = lrt_spread_add(spread, 500);
+    spread = lrt_spread_add(0, 30 * LRT_LOG_ONE);
+    ok(near(lrt_spread_deviation(spread), 30 * LRT_LOG_ONE, 500),
+       "the largest one that there is");
 
-    is_u64(lrt_spread_deviation(spread), 500,
-           "the number of samples wraps, and the deviation stays");
+    /* one of a hundred that is far off */
+
+    spread = 0;
+
+    for (i = 1; i <= 10000; i++) {
+        spread = lrt_spread_add(spread, i % 100 ? 0 : 7 * LRT_LOG_ONE);
+    }
+
+    ok(lrt_spread_deviation(spread) > LRT_LOG_ONE / 3, "rare ones count");
+
+    before = lrt_spread_add(spread, lrt_spread_deviation(spread));
+    spread = (uint64_t) UINT32_MAX << 32 | (uint32_t) before;
+    spread = lrt_spread_add(spread, lrt_spread_deviation(spread));
+
+    ok(near(lrt_spread_deviation(spread), lrt_spread_deviation(before), 500),
+       "the number of samples wraps, and the deviation stays");
 
     spread = (uint64_t) (UINT32_MAX - 1) << 32 | 1000000;
     spread = lrt_spread_add(spread, 0);

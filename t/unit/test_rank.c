@@ -284,7 +284,7 @@ test_wake(void)
 
     /* each comes back at its time, without an audit */
 
-    is_u64(fx.table.head->wake.value, fx.now + 101, "the first one is due");
+    is_u64(fx.table.head->wake, fx.now + 101, "the first one is due");
 
     for (i = 0; i < 3; i++) {
 
@@ -308,22 +308,22 @@ test_wake_at(void)
 {
     open_group(1);
 
-    is_u64(fx.table.head->wake.value, UINT64_MAX, "nothing is due");
+    is_u64(fx.table.head->wake, UINT64_MAX, "nothing is due");
 
     /* the earliest time wins */
 
     lrt_rank_wake_at(&fx.table, fx.now + 50);
     lrt_rank_wake_at(&fx.table, fx.now + 70);
-    is_u64(fx.table.head->wake.value, fx.now + 50, "50 ms, not 70");
+    is_u64(fx.table.head->wake, fx.now + 50, "50 ms, not 70");
 
     lrt_rank_wake_at(&fx.table, fx.now + 30);
-    is_u64(fx.table.head->wake.value, fx.now + 30, "30 ms");
+    is_u64(fx.table.head->wake, fx.now + 30, "30 ms");
 
     lrt_rank_wake(&fx.table, fx.now + 29);
-    is_u64(fx.table.head->wake.value, fx.now + 30, "not yet");
+    is_u64(fx.table.head->wake, fx.now + 30, "not yet");
 
     lrt_rank_wake(&fx.table, fx.now + 30);
-    is_u64(fx.table.head->wake.value, UINT64_MAX, "done");
+    is_u64(fx.table.head->wake, UINT64_MAX, "done");
 
     fx_close(&fx);
 }

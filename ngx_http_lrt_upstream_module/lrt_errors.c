@@ -1,0 +1,166 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ */
+
+
+#include "lrt_errors.h"
+#include "lrt_estimate.h"
+#include "lrt_fixed.h"
+
+
+/* the part that fails (17 bits), judgements, and the part that stalls (24) */
+
+#define LRT_ERRORS_SUSPECTED ((uint64_t) 1 << 32)
+#define LRT_ERRORS_STALLS    ((uint64_t) 1 << 33)
+#define LRT_STALLS_SHIFT     40
+#define lrt_errors_of(word)  ((word) & (((uint64_t) 1 << LRT_STALLS_SHIFT) - 1))
+
+/*
+ * Weights of a request.  A suspect gets few: what is good counts for more
+ * then, or it would take long to be cleared.
+ */
+
+#define LRT_ERRORS_GAIN      8
+#define LRT_ERRORS_CLEARING  4
+
+/* so much more than usual makes a suspect, and so much is as good as usual */
+
+#define LRT_ERRORS_SUSPECT   (LRT_ERRORS_ONE * 3 / 8)
+#define LRT_ERRORS_CLEARED   (LRT_ERRORS_ONE / 10)
+
+/* less is nothing: the average would never get there */
+
+#define LRT_ERRORS_NONE      (LRT_ERRORS_ONE / 256)
+
+/*
+ * So many octaves above the others is a stall, 32 times as long.  Weights of
+ * an answer, for the server and for the group; what a server did is forgotten
+ * at the latest in some seconds, as there may be no answers that disprove it.
+ */
+
+#define LRT_STALL            (5 * LRT_LOG_ONE)
+#define LRT_STALLS_GAIN      128
+#define LRT_STALLS_USUAL     1024
+#define LRT_STALLS_MEMORY    8000            /* ms in which half is forgotten */
+
+/* how many standard deviations are no chance, and the least that is usual */
+
+#define LRT_STALLS_CHANCE    6
+#define LRT_STALLS_RARE      (LRT_STALLS_ONE / 256)
+
+/* a stall costs so many answers */
+
+#define LRT_STALLS_COST      64
+
+
+uint64_t
+lrt_errors_add(uint64_t word, unsigned failed, uint32_t usual)
+{
+    uint32_t  part;
+    unsigned  suspected;
+
+    part = lrt_errors_part(word);
+    suspected = lrt_errors_suspected(word);
+
+    if (failed) {
+        part += (LRT_ERRORS_ONE - part) / LRT_ERRORS_GAIN;
+
+    } else {
+        part -= part / (suspected ? LRT_ERRORS_CLEARING : LRT_ERRORS_GAIN);
+    }
+
+    if (part > usual + LRT_ERRORS_SUSPECT) {
+        suspected = 1;
+
+    } else if (part <= usual + LRT_ERRORS_CLEARED) {
+        suspected = 0;
+    }
+
+    if (part < LRT_ERRORS_NONE) {
+        part = 0;
+    }
+
+    word -= word & (LRT_ERRORS_SUSPECTED | UINT32_MAX);
+
+    return word | part | (suspected ? LRT_ERRORS_SUSPECTED : 0);
+}
+
+
+uint32_t
+lrt_errors_part(uint64_t word)
+{
+    return (uint32_t) word;
+}
+
+
+unsigned
+lrt_errors_suspected(uint64_t word)
+{
+    return (word & LRT_ERRORS_SUSPECTED) != 0;
+}
+
+
+uint64_t
+lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle, uint64_t usual)
+{
+    uint64_t  part, octaves;
+
+    part = word >> LRT_STALLS_SHIFT;
+
+    if (part == 0 && above <= LRT_STALL) {
+        return word;
+    }
+
+    if (idle > LRT_STALLS_MEMORY / LRT_STALLS_GAIN) {
+        octaves = ((uint64_t) idle << 32) / LRT_STALLS_MEMORY;
+        part = (octaves < (uint64_t) 24 << 32)
+               ? part * lrt_exp2(((uint64_t) 24 << 32) - octaves) >> 24 : 0;
+    }
+
+    part -= part / LRT_STALLS_GAIN;
+
+    if (above > LRT_STALL) {
+        part += LRT_STALLS_ONE / LRT_STALLS_GAIN - 1;
+    }
+
+    usual = (usual > LRT_STALLS_RARE) ? usual : LRT_STALLS_RARE;
+
+    /* the deviation of a mean of 256 that are "usual" at a time */
+
+    if (part > usual + LRT_STALLS_CHANCE
+                       * lrt_sqrt(usual * (LRT_STALLS_ONE / 256)))
+    {
+        word |= LRT_ERRORS_STALLS;
+
+    } else if (part < usual) {
+        word &= ~LRT_ERRORS_STALLS;
+    }
+
+    return part << LRT_STALLS_SHIFT | lrt_errors_of(word);
+}
+
+
+uint64_t
+lrt_stalls_usual(uint64_t usual, uint32_t above)
+{
+    return usual - usual / LRT_STALLS_USUAL
+           + (above > LRT_STALL ? LRT_STALLS_ONE / LRT_STALLS_USUAL : 0);
+}
+
+
+uint32_t
+lrt_stalls_cost(uint64_t word)
+{
+    uint64_t  part, cost;
+
+    if (!(word & LRT_ERRORS_STALLS)) {
+        return 0;
+    }
+
+    part = word >> LRT_STALLS_SHIFT;
+    cost = lrt_log2(LRT_STALLS_ONE + part * LRT_STALLS_COST);
+
+    return (uint32_t) ((cost - ((uint64_t) 24 << 32))
+                       >> (32 - LRT_LOG_SHIFT));
+}

@@ -1,0 +1,53 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * Which part of its requests a server fails: a moving average of the last
+ * some tens, and a judgement with a memory: one that fails clearly more than
+ * the servers of its group do is suspected, and is not cleared before it is
+ * nearly as good as they are.  If all fail alike, it is not the servers.
+ *
+ * And which part of its answers takes many times as long as its others do,
+ * which the mean of logarithms hardly sees: a server that stalls more often
+ * than its group costs more than it seems to.
+ *
+ * All of it for one server is one word; 0: it has done neither of late.
+ */
+
+
+#ifndef _LRT_ERRORS_H_INCLUDED_
+#define _LRT_ERRORS_H_INCLUDED_
+
+
+#include "lrt_types.h"
+
+
+#define LRT_ERRORS_ONE       65536
+#define LRT_STALLS_ONE       (1 << 24)
+
+
+/* "usual" is the mean part of the group's servers */
+
+uint64_t lrt_errors_add(uint64_t word, unsigned failed, uint32_t usual);
+
+uint32_t lrt_errors_part(uint64_t word);         /* of LRT_ERRORS_ONE */
+unsigned lrt_errors_suspected(uint64_t word);
+
+/*
+ * An answer that was so far, as a logarithm, above what the server takes else;
+ * "idle" is the time since the last one, ms.  "usual" is the part of the group.
+ */
+
+uint64_t lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle,
+    uint64_t usual);
+
+/* of all answers of a group: the part that stalled, of LRT_STALLS_ONE */
+
+uint64_t lrt_stalls_usual(uint64_t usual, uint32_t above);
+
+/* what they cost beyond its logarithm; 0 if the group was no better */
+
+uint32_t lrt_stalls_cost(uint64_t word);
+
+
+#endif /* _LRT_ERRORS_H_INCLUDED_ */
