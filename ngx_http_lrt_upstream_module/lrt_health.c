@@ -11,6 +11,7 @@
 #include "lrt_pace.h"
 #include "lrt_passive.h"
 #include "lrt_rank.h"
+#include "lrt_rhythm.h"
 
 #include <string.h>
 
@@ -80,19 +81,6 @@ lrt_verdict_next(uint64_t word, const lrt_check_t *check,
 }
 
 
-/* the mean is the interval, so that a group is probed as often as it says */
-
-uint64_t
-lrt_check_delay(const lrt_check_t *check, uint64_t random)
-{
-    uint64_t  width;
-
-    width = check->interval * check->jitter / 1000;
-
-    return check->interval - width / 2 + random % (width + 1);
-}
-
-
 uint64_t
 lrt_health_fresh(const lrt_settings_t *settings, unsigned ramp, uint64_t now)
 {
@@ -123,7 +111,8 @@ lrt_health_begin(lrt_table_t *t, lrt_probe_t *probe, uint64_t now)
     health = &t->health[probe->slot];
 
     probe->seen = lrt_load(&health->verdict[probe->check]);
-    lrt_store(&health->started[probe->check], (uint32_t) now);
+    probe->started = lrt_started(now);
+    lrt_store(&health->started[probe->check], probe->started);
 
     /* who slept before that must not put off the next owner's probe */
 
@@ -142,6 +131,7 @@ lrt_rc_t
 lrt_health_result(lrt_table_t *t, const lrt_probe_t *probe,
     const lrt_result_t *result, uint64_t now, lrt_turn_t *turn)
 {
+    uint32_t               started;
     uint64_t               seen, *word;
     lrt_entry_t            entry;
     lrt_health_t          *health;
@@ -180,6 +170,10 @@ lrt_health_result(lrt_table_t *t, const lrt_probe_t *probe,
         (void) lrt_cas(word, seen, 0);
         return LRT_MISSING;
     }
+
+    started = probe->started;
+    (void) lrt_cas(&health->started[probe->check], started,
+                   lrt_started_time(started));
 
     if (result->how == LRT_PROBE_UNCLEAR) {
         return LRT_OK;

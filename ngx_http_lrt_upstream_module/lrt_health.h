@@ -80,6 +80,7 @@ typedef struct {
     uint64_t             ident;
     uint64_t             asks;           /* of the side that it asks for */
     uint64_t             seen;           /* the word when it began */
+    uint32_t             started;        /* what it said of itself then */
     uint32_t             slot;
     uint32_t             check;
 } lrt_probe_t;
@@ -100,10 +101,6 @@ typedef struct {
 
 uint64_t lrt_verdict_next(uint64_t word, const lrt_check_t *check,
     const lrt_result_t *result);
-
-/* ms from the beginning of a probe to that of the next one */
-
-uint64_t lrt_check_delay(const lrt_check_t *check, uint64_t random);
 
 /* the health of a server that is new in a group */
 

@@ -30,7 +30,7 @@
 
 
 #define LRT_TABLE_MAGIC      0x314c4241542d5452ull       /* "RT-TABL1" */
-#define LRT_TABLE_VERSION    4
+#define LRT_TABLE_VERSION    5
 
 #define LRT_CACHE_LINE       64
 #define LRT_BLOCK            64              /* slots a block minimum covers */
@@ -71,7 +71,7 @@ typedef struct {
 
 typedef struct {
     uint64_t             verdict[LRT_CHECKS];
-    uint32_t             started[LRT_CHECKS];    /* ms, of the last probe */
+    uint32_t             started[LRT_CHECKS];    /* see lrt_rhythm.h */
     uint32_t             checks;
     uint32_t             fails;
     uint32_t             unhealthy;      /* times it became so */

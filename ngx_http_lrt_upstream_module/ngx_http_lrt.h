@@ -110,7 +110,6 @@ typedef struct {
     uint32_t                         owned_mask;
     uint64_t                         cuts;       /* seen by this process */
     ngx_http_lrt_checker_t          *checker;    /* NULL: another one probes */
-    uint64_t                         vacant;     /* ms; nobody does since then */
     uint64_t                         complained; /* ms; of probes not made */
 } ngx_http_lrt_srv_conf_t;
 

@@ -9,6 +9,7 @@
 #include "ngx_http_lrt_api.h"
 
 #include "lrt_check_reason.h"
+#include "lrt_rhythm.h"
 
 
 static ngx_uint_t ngx_http_lrt_api_last_passed(uint64_t word);
@@ -159,7 +160,7 @@ ngx_http_lrt_api_checked(ngx_http_lrt_api_t *api, ngx_uint_t check)
     }
 
     return api->now - (uint32_t) ((uint32_t) api->now
-                                  - api->health.started[check]);
+                              - lrt_started_time(api->health.started[check]));
 }
 
 
@@ -274,7 +275,8 @@ ngx_http_lrt_api_answered(ngx_http_lrt_api_t *api, const lrt_peer_t *peer)
     other = 0;
 
     for (i = 0; i < n && i < LRT_CHECKS; i++) {
-        begun += (health.started[i] != before->started[i]);
+        begun += (lrt_started_time(health.started[i])
+                  != lrt_started_time(before->started[i]));
         other += (health.verdict[i] != before->verdict[i]);
     }
 

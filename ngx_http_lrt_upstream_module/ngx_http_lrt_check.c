@@ -14,17 +14,18 @@
 #include "lrt_lease.h"
 
 
-#define NGX_HTTP_LRT_CHECK_LEASE    600      /* ms */
-#define NGX_HTTP_LRT_CHECK_WAIT     300      /* for the worker whose turn it is */
+#define NGX_HTTP_LRT_CHECK_SLEPT    LRT_RHYTHM_MAX_LEASE     /* too long */
 
 
 static void ngx_http_lrt_check_handler(ngx_event_t *ev);
 static void ngx_http_lrt_check_arm(ngx_http_lrt_main_conf_t *lmcf,
     ngx_msec_t delay);
+static ngx_http_lrt_checker_t *ngx_http_lrt_check_group(
+    ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number, uint64_t now,
+    ngx_msec_t *beat);
 static ngx_uint_t ngx_http_lrt_check_lead(ngx_http_lrt_srv_conf_t *lscf,
-    ngx_uint_t number, uint64_t now);
-static ngx_uint_t ngx_http_lrt_check_turn(ngx_http_lrt_srv_conf_t *lscf,
-    ngx_uint_t number, uint64_t now);
+    ngx_uint_t number, uint64_t now, const lrt_rhythm_t *rhythm);
+static ngx_uint_t ngx_http_lrt_check_turn(ngx_uint_t number);
 static ngx_int_t ngx_http_lrt_checker_start(ngx_http_lrt_srv_conf_t *lscf,
     uint64_t now);
 
@@ -34,38 +35,33 @@ static ngx_int_t ngx_http_lrt_checker_start(ngx_http_lrt_srv_conf_t *lscf,
 void
 ngx_http_lrt_check_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
 {
-    ngx_uint_t                  i, leads, urgent;
+    ngx_uint_t                  i, leads, soon;
+    ngx_msec_t                  beat;
+    ngx_http_lrt_checker_t     *checker;
     ngx_http_lrt_srv_conf_t   **lscf;
 
     lscf = lmcf->groups.elts;
     leads = 0;
-    urgent = 0;
+    soon = 0;
 
     for (i = 0; i < lmcf->groups.nelts; i++) {
 
-        if (!ngx_http_lrt_check_lead(lscf[i], i, now)) {
-            ngx_http_lrt_checker_stop(lscf[i]);
-            continue;
-        }
+        checker = ngx_http_lrt_check_group(lscf[i], i, now, &beat);
 
-        if (lscf[i]->checker == NULL
-            && ngx_http_lrt_checker_start(lscf[i], now) != NGX_OK)
-        {
-            continue;
-        }
-
-        ngx_http_lrt_checker_sync(lscf[i]->checker, now);
-
-        if (lscf[i]->checker) {
-            urgent |= ngx_http_lrt_checker_wishes(lscf[i]->checker, now);
-            ngx_http_lrt_checker_count(lscf[i]->checker, now);
+        if (checker) {
+            soon |= ngx_http_lrt_checker_wishes(checker, now);
+            ngx_http_lrt_checker_count(checker, now);
             leads++;
+        }
+
+        if (!lmcf->checks.timer_set) {
+            soon |= (checker != NULL || beat < LRT_RHYTHM_MAX_BEAT);
         }
     }
 
     lmcf->leads = leads;
 
-    if (leads && (urgent || !lmcf->checks.timer_set)) {
+    if (soon) {
         ngx_http_lrt_check_arm(lmcf, 1);
     }
 }
@@ -74,8 +70,11 @@ ngx_http_lrt_check_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
 void
 ngx_http_lrt_check_stop(ngx_http_lrt_main_conf_t *lmcf)
 {
+    uint64_t                    now;
     ngx_uint_t                  i;
     ngx_http_lrt_srv_conf_t   **lscf;
+
+    now = ngx_http_lrt_now() / 1000;
 
     if (lmcf->checks.timer_set) {
         ngx_del_timer(&lmcf->checks);
@@ -84,20 +83,24 @@ ngx_http_lrt_check_stop(ngx_http_lrt_main_conf_t *lmcf)
     lscf = lmcf->groups.elts;
 
     for (i = 0; i < lmcf->groups.nelts; i++) {
-        ngx_http_lrt_checker_stop(lscf[i]);
+        ngx_http_lrt_checker_stop(lscf[i], now);
     }
 }
 
 
-/* what is due, in groups that this worker looks after */
+/*
+ * What is due, in groups that this worker looks after; and a look at others
+ * that need one more often than a worker's timer runs.
+ */
 
 static void
 ngx_http_lrt_check_handler(ngx_event_t *ev)
 {
     uint64_t                    now;
     ngx_uint_t                  i;
-    ngx_msec_t                  delay, next;
+    ngx_msec_t                  beat, delay, next;
     ngx_connection_t           *dumb;
+    ngx_http_lrt_checker_t     *checker;
     ngx_http_lrt_srv_conf_t   **lscf;
     ngx_http_lrt_main_conf_t   *lmcf;
 
@@ -109,22 +112,16 @@ ngx_http_lrt_check_handler(ngx_event_t *ev)
 
     for (i = 0; i < lmcf->groups.nelts; i++) {
 
-        if (lscf[i]->checker == NULL) {
-            continue;
-        }
-
         now = ngx_http_lrt_now() / 1000;
+        checker = ngx_http_lrt_check_group(lscf[i], i, now, &beat);
 
-        if (!ngx_http_lrt_check_lead(lscf[i], i, now)) {
-            ngx_http_lrt_checker_stop(lscf[i]);
-            continue;
+        if (checker) {
+            delay = ngx_http_lrt_checker_run(checker, now);
+            next = ngx_min(next, delay);
         }
 
-        /* who slept too long begins anew with the next tick */
-
-        if (lscf[i]->checker) {
-            delay = ngx_http_lrt_checker_run(lscf[i]->checker, now);
-            next = ngx_min(next, delay);
+        if (checker || beat < LRT_RHYTHM_MAX_BEAT) {
+            next = ngx_min(next, beat);
         }
     }
 
@@ -151,21 +148,65 @@ ngx_http_lrt_check_arm(ngx_http_lrt_main_conf_t *lmcf, ngx_msec_t delay)
 
 
 /*
- * Who leads goes on to do so until he is late.  Groups are dealt out among
- * the workers, so a vacant one is left to its own for a moment.
+ * The checker of a group that this worker probes, in line with its servers, or
+ * NULL; and when it has to be looked at again, ms.
+ */
+
+static ngx_http_lrt_checker_t *
+ngx_http_lrt_check_group(ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number,
+    uint64_t now, ngx_msec_t *beat)
+{
+    uint64_t               generation;
+    lrt_rhythm_t           rhythm;
+    const lrt_settings_t  *settings;
+
+    *beat = LRT_RHYTHM_MAX_BEAT;
+
+    if (lscf->table.head == NULL) {
+        ngx_http_lrt_checker_stop(lscf, now);
+        return NULL;
+    }
+
+    generation = lrt_table_generation(&lscf->table);
+    settings = &lrt_table_side(&lscf->table, generation)->settings;
+
+    if (lrt_load(&settings->nchecks) == 0) {
+        ngx_http_lrt_checker_stop(lscf, now);
+        return NULL;
+    }
+
+    lrt_rhythm(settings, &rhythm);
+
+    if (!ngx_http_lrt_check_lead(lscf, number, now, &rhythm)) {
+        ngx_http_lrt_checker_stop(lscf, now);
+
+    } else if (lscf->checker
+               || ngx_http_lrt_checker_start(lscf, now) == NGX_OK)
+    {
+        ngx_http_lrt_checker_sync(lscf->checker, now);
+    }
+
+    *beat = rhythm.beat;
+
+    return lscf->checker;
+}
+
+
+/*
+ * Who leads goes on to do so until another one finds him late.  Groups are
+ * dealt out among the workers, so a vacant one is left to its own for a moment.
  */
 
 static ngx_uint_t
 ngx_http_lrt_check_lead(ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number,
-    uint64_t now)
+    uint64_t now, const lrt_rhythm_t *rhythm)
 {
-    uint64_t     generation;
+    uint32_t     vacant;
     lrt_head_t  *head;
 
     head = lscf->table.head;
 
-    if (head == NULL
-        || ngx_exiting
+    if (ngx_exiting
         || ngx_terminate
         || lrt_load(&head->superseded)
         || lrt_load(&head->merged) == 0)
@@ -173,61 +214,43 @@ ngx_http_lrt_check_lead(ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number,
         return 0;
     }
 
-    generation = lrt_table_generation(&lscf->table);
-
-    if (lrt_load(&lrt_table_side(&lscf->table, generation)->settings.nchecks)
-        == 0)
-    {
-        return 0;
-    }
-
     if (!lrt_lease_mine(&head->check_lease, (uint32_t) ngx_pid)) {
 
-        if (lrt_lease_taken(&head->check_lease, now,
-                            NGX_HTTP_LRT_CHECK_LEASE))
-        {
-            lscf->vacant = 0;
+        if (lrt_lease_taken(&head->check_lease, now)) {
             return 0;
         }
 
-        if (!ngx_http_lrt_check_turn(lscf, number, now)) {
+        vacant = lrt_lease_vacant(&head->check_lease, now);
+
+        if (vacant < rhythm->wait && !ngx_http_lrt_check_turn(number)) {
             return 0;
         }
-    }
 
-    lscf->vacant = 0;
+        ngx_http_lrt_checker_stop(lscf, now);
 
     /* who slept too long begins anew, as probes of his are of no use now */
 
-    if (!lrt_lease_taken(&head->check_lease, now, NGX_HTTP_LRT_CHECK_LEASE)) {
-        ngx_http_lrt_checker_stop(lscf);
+    } else if (lrt_lease_silent(&head->check_lease, now)
+               >= NGX_HTTP_LRT_CHECK_SLEPT)
+    {
+        ngx_http_lrt_checker_stop(lscf, now);
     }
 
     return lrt_lease_take(&head->check_lease, (uint32_t) ngx_pid, now,
-                          NGX_HTTP_LRT_CHECK_LEASE);
+                          rhythm->lease);
 }
 
 
 static ngx_uint_t
-ngx_http_lrt_check_turn(ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number,
-    uint64_t now)
+ngx_http_lrt_check_turn(ngx_uint_t number)
 {
     ngx_core_conf_t  *ccf;
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
                                            ngx_core_module);
 
-    if (ccf->worker_processes <= 1
-        || number % ccf->worker_processes == ngx_worker)
-    {
-        return 1;
-    }
-
-    if (lscf->vacant == 0) {
-        lscf->vacant = now;
-    }
-
-    return now - lscf->vacant >= NGX_HTTP_LRT_CHECK_WAIT;
+    return ccf->worker_processes <= 1
+           || number % ccf->worker_processes == ngx_worker;
 }
 
 
@@ -315,14 +338,14 @@ ngx_http_lrt_checker_start(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 
 failed:
 
-    ngx_http_lrt_checker_stop(lscf);
+    ngx_http_lrt_checker_stop(lscf, now);
 
     return NGX_ERROR;
 }
 
 
 void
-ngx_http_lrt_checker_stop(ngx_http_lrt_srv_conf_t *lscf)
+ngx_http_lrt_checker_stop(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 {
     ngx_uint_t               i;
     ngx_http_lrt_checker_t  *checker;
@@ -348,7 +371,8 @@ ngx_http_lrt_checker_stop(ngx_http_lrt_srv_conf_t *lscf)
     }
 
     if (lscf->table.head) {
-        lrt_lease_give(&lscf->table.head->check_lease, (uint32_t) ngx_pid);
+        lrt_lease_give(&lscf->table.head->check_lease, (uint32_t) ngx_pid,
+                       now);
     }
 
     ngx_free(checker);
@@ -363,7 +387,7 @@ ngx_http_lrt_checker_leads(const ngx_http_lrt_checker_t *checker, uint64_t now)
     lease = &checker->group->table.head->check_lease;
 
     return lrt_lease_mine(lease, (uint32_t) ngx_pid)
-           && lrt_lease_taken(lease, now, NGX_HTTP_LRT_CHECK_LEASE);
+           && lrt_lease_silent(lease, now) < NGX_HTTP_LRT_CHECK_SLEPT;
 }
 
 

@@ -53,7 +53,7 @@ ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
     /* other checks: whoever leads next takes them up */
 
     if (side->asks != checker->asks) {
-        ngx_http_lrt_checker_stop(checker->group);
+        ngx_http_lrt_checker_stop(checker->group, now);
         return;
     }
 
@@ -306,7 +306,7 @@ static void
 ngx_http_lrt_task_first(ngx_http_lrt_task_t *task, uint64_t now)
 {
     uint32_t                 started;
-    uint64_t                 delay, window;
+    uint64_t                 random, window;
     lrt_table_t             *t;
     const lrt_check_t       *check;
     ngx_http_lrt_checker_t  *checker;
@@ -316,26 +316,15 @@ ngx_http_lrt_task_first(ngx_http_lrt_task_t *task, uint64_t now)
     t = &checker->group->table;
 
     window = ngx_max(NGX_HTTP_LRT_CHECK_FIRST, checker->top);
-    window = ngx_min(window, check->interval);
-
-    task->due = now + ngx_http_lrt_checker_random(checker) % window;
-
-    if (task->settled) {
-        return;
-    }
+    random = ngx_http_lrt_checker_random(checker);
 
     /* the one before us has left the time of the last one */
 
-    started = lrt_load(&t->health[task->begun.slot].started[task->begun.check]);
+    started = task->settled ? 0 : lrt_load(&t->health[task->begun.slot]
+                                               .started[task->begun.check]);
 
-    if (started) {
-        delay = lrt_check_delay(check, ngx_http_lrt_checker_random(checker));
-        task->settled = 1;
-
-        if ((uint32_t) now - started < delay) {
-            task->due = now + delay - ((uint32_t) now - started);
-        }
-    }
+    task->due = lrt_rhythm_first(check, started, window, now, random);
+    task->settled |= (started != 0);
 }
 
 
@@ -386,7 +375,7 @@ ngx_http_lrt_task_next(ngx_http_lrt_task_t *task, uint64_t now)
     check = &checker->question[task->begun.check].check;
     random = ngx_http_lrt_checker_random(checker);
 
-    delay = task->settled ? lrt_check_delay(check, random)
+    delay = task->settled ? lrt_rhythm_delay(check, random)
                           : check->interval / 2 + random % check->interval;
 
     task->settled = 1;

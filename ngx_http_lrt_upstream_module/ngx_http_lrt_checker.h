@@ -17,6 +17,8 @@
 
 #include "ngx_http_lrt_check.h"
 
+#include "lrt_rhythm.h"
+
 
 #define NGX_HTTP_LRT_WHEEL          1024     /* buckets */
 #define NGX_HTTP_LRT_BUCKET         10       /* ms */
@@ -68,7 +70,7 @@ struct ngx_http_lrt_checker_s {
 
 /* ngx_http_lrt_check.c */
 
-void ngx_http_lrt_checker_stop(ngx_http_lrt_srv_conf_t *lscf);
+void ngx_http_lrt_checker_stop(ngx_http_lrt_srv_conf_t *lscf, uint64_t now);
 
 /* false for one who slept too long: others may have gone on */
 

@@ -12,7 +12,6 @@
 
 static void test_verdicts(void);
 static void test_unclear(void);
-static void test_delay(void);
 static void test_strings(void);
 static void test_merge(void);
 static void test_out_and_back(void);
@@ -46,7 +45,6 @@ main(void)
 
     run(test_verdicts);
     run(test_unclear);
-    run(test_delay);
     run(test_strings);
     run(test_merge);
     run(test_out_and_back);
@@ -154,36 +152,6 @@ test_unclear(void)
 
     word = step(word, &check, LRT_PROBE_FAILED);
     is_u64(lrt_verdict(word), LRT_FAILING, "the next one counts on");
-}
-
-
-static void
-test_delay(void)
-{
-    uint64_t      i, delay, low, high, sum;
-    lrt_check_t   check;
-
-    check = fx_check(1, 1);
-    check.interval = 5000;
-    check.jitter = 100;
-
-    low = UINT64_MAX;
-    high = 0;
-    sum = 0;
-
-    for (i = 0; i < 100000; i++) {
-        delay = lrt_check_delay(&check, tap_random());
-        low = (delay < low) ? delay : low;
-        high = (delay > high) ? delay : high;
-        sum += delay;
-    }
-
-    is_u64(low, 4750, "the shortest");
-    is_u64(high, 5250, "the longest");
-    ok(sum / i >= 4995 && sum / i <= 5005, "the interval in the mean");
-
-    check.jitter = 0;
-    is_u64(lrt_check_delay(&check, UINT64_MAX), 5000, "none");
 }
 
 
