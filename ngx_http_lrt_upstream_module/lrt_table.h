@@ -164,12 +164,11 @@ typedef struct {
 
     uint64_t             asked;
     uint32_t             nasked;
-    uint32_t             padding;
-    lrt_check_t          ask[LRT_CHECKS];
     uint32_t             superseded;
+    lrt_check_t          ask[LRT_CHECKS];
     uint32_t             held_seen;      /* see lrt_ledger.h */
     int32_t              held_drift;
-    uint32_t             reserved;
+    uint64_t             panics;         /* in the log, see lrt_quiet.h */
     uint64_t             ngone;
     uint64_t             audited;        /* ms */
     uint64_t             refreshed;      /* ms; see lrt_rank.h */

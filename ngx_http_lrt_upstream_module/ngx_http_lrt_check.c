@@ -395,13 +395,30 @@ void
 ngx_http_lrt_checker_complain(ngx_http_lrt_checker_t *checker, uint64_t now,
     const char *why)
 {
-    if (checker->group->complained
-        && now - checker->group->complained < NGX_HTTP_LRT_CHECK_MINUTE)
-    {
-        return;
+    uint32_t                   what;
+    ngx_uint_t                 i;
+    ngx_http_lrt_complaint_t  *complaint, *oldest;
+
+    what = ngx_crc32_short((u_char *) why, ngx_strlen(why));
+    complaint = checker->group->complaint;
+    oldest = complaint;
+
+    for (i = 0; i < NGX_HTTP_LRT_COMPLAINTS; i++) {
+
+        if (complaint[i].when
+            && complaint[i].what == what
+            && now - complaint[i].when < NGX_HTTP_LRT_CHECK_MINUTE)
+        {
+            return;
+        }
+
+        if (complaint[i].when < oldest->when) {
+            oldest = &complaint[i];
+        }
     }
 
-    checker->group->complained = now;
+    oldest->what = what;
+    oldest->when = now;
 
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                   "checks of upstream \"%V\": %s",

@@ -67,10 +67,11 @@ ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
 
     for (slot = 0; slot < end && slot < t->capacity; slot++) {
 
-        ident = entry[slot].params.down ? 0 : entry[slot].ident;
-
         for (i = 0; i < checker->n; i++) {
             task = &checker->task[slot * checker->n + i];
+
+            ident = (entry[slot].params.down || checker->question[i].skipped)
+                    ? 0 : entry[slot].ident;
 
             if (task->begun.ident == ident) {
                 continue;
@@ -84,7 +85,7 @@ ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
             task->begun.slot = slot;
             task->begun.check = (uint32_t) i;
             task->settled = 0;
-            task->lines = 0;
+            checker->task[slot * checker->n].quiet = 0;
             changed = 1;
 
             if (ident) {
