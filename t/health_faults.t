@@ -398,7 +398,11 @@ subtest 'so many fails, so many passes' => sub {
     my ($times, $turns) = ($t->grep_log($told, $mark))[0] =~ $told;
     my $peer = $f->api->peer($t->address('f_out'));
     cmp_ok($times, '>', 6, 'more than lines');
-    is($times, $turns, 'each turn of that minute');
+
+    # the probe that ends the minute may be a turn itself
+
+    cmp_ok($turns - $times, '<=', 1, 'each turn of that minute');
+    cmp_ok($turns, '>=', $times, 'and no other');
     cmp_ok($peer->{lrt}{turns}, '>=', $turns, 'and the API goes on counting');
     is($peer->{health_checks}{unhealthy}, int((1 + $peer->{lrt}{turns}) / 2),
         'every other turn is a failure');
