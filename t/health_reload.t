@@ -13,6 +13,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use LRT;
+use LRT::API;
 use LRT::Checks;
 use LRT::Net qw(timeout);
 use LRT::Raw;
@@ -342,7 +343,8 @@ subtest 'what came too late to be refused' => sub {
     ok($u->becomes(a => 'up'), 'who passes it is back');
 
     my $id = $u->id('a');
-    is($u->api->call(POST => "servers/$id/check?wait=5s")->status, 200,
+    is(LRT::API->new($t, base => '/api/lrt/1/upstreams')
+        ->call(POST => "/u/servers/$id/check?wait=5s")->status, 200,
         'a probe now waits for the one that is asked');
 
     conf("$servers $check;", @with)->reload;
