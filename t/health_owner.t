@@ -165,25 +165,30 @@ for my $interval (0.2, 1) {
 }
 
 
-# The longest time, and what the log says of servers that did not answer.
+# The longest time, and what the log says of servers that answered too late.
 
 sub relieved ($signal) {
     my $interval = $many->interval;
     my $prober   = $many->prober;
-    my @slow     = ($many->servers)[0 .. 29];
+    my @slow     = ($many->servers)[0 .. 9];
 
     # the worst time of one of so many servers, each at another one
 
     sleep 2 * $interval + rand $interval;
-    my $mark = $t->log_mark;
+    my $mark  = $t->log_mark;
+    my $begin = time;
 
-    $_->set(answers => [[wait => 600 * $interval,
+    $_->set(answers => [[wait => 700 * $interval,
         send => "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"]]) for @slow;
     sleep 0.4 * $interval;
     $signal eq 'KILL' ? $t->kill_worker(KILL => $prober)
                       : kill(STOP => $prober);
     my $then = time;
     $_->set for @slow;
+
+    # then some of them have answered before that
+
+    my $late = $then - $begin > 0.7 * $interval;
 
     sleep 3 * $interval;
     my $gap = $many->longest_gap($then - 2 * $interval);
@@ -192,6 +197,8 @@ sub relieved ($signal) {
     sleep 2 * $interval;
 
     my @lines = $many->lines($mark);
+    return $gap, @lines if $late;
+
     is(scalar(grep { /unexpected status/ } @lines), 0,
         "$signal: what the last one has asked turns no verdict");
     return $gap, @lines;
