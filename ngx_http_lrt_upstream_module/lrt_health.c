@@ -11,6 +11,7 @@
 #include "lrt_pace.h"
 #include "lrt_passive.h"
 #include "lrt_rank.h"
+#include "lrt_rhythm.h"
 
 #include <string.h>
 
@@ -30,8 +31,10 @@ static void lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now,
     lrt_turn_t *turn);
 static void lrt_health_pace(lrt_table_t *t, const lrt_probe_t *probe,
     const lrt_result_t *result, uint64_t now);
-static void lrt_health_readmit(lrt_table_t *t, uint32_t slot,
+static void lrt_health_pardon(lrt_table_t *t, uint32_t slot,
     const lrt_params_t *params, uint64_t now, lrt_turn_t *turn);
+static void lrt_health_back(lrt_hot_t *hot, uint64_t now, unsigned fell);
+static uint64_t lrt_health_fell(uint64_t word, uint64_t now);
 
 
 uint64_t
@@ -80,19 +83,6 @@ lrt_verdict_next(uint64_t word, const lrt_check_t *check,
 }
 
 
-/* the mean is the interval, so that a group is probed as often as it says */
-
-uint64_t
-lrt_check_delay(const lrt_check_t *check, uint64_t random)
-{
-    uint64_t  width;
-
-    width = check->interval * check->jitter / 1000;
-
-    return check->interval - width / 2 + random % (width + 1);
-}
-
-
 uint64_t
 lrt_health_fresh(const lrt_settings_t *settings, unsigned ramp, uint64_t now)
 {
@@ -123,7 +113,8 @@ lrt_health_begin(lrt_table_t *t, lrt_probe_t *probe, uint64_t now)
     health = &t->health[probe->slot];
 
     probe->seen = lrt_load(&health->verdict[probe->check]);
-    lrt_store(&health->started[probe->check], (uint32_t) now);
+    probe->started = lrt_started(now);
+    lrt_store(&health->started[probe->check], probe->started);
 
     /* who slept before that must not put off the next owner's probe */
 
@@ -142,6 +133,7 @@ lrt_rc_t
 lrt_health_result(lrt_table_t *t, const lrt_probe_t *probe,
     const lrt_result_t *result, uint64_t now, lrt_turn_t *turn)
 {
+    uint32_t               started;
     uint64_t               seen, *word;
     lrt_entry_t            entry;
     lrt_health_t          *health;
@@ -181,6 +173,10 @@ lrt_health_result(lrt_table_t *t, const lrt_probe_t *probe,
         return LRT_MISSING;
     }
 
+    started = probe->started;
+    (void) lrt_cas(&health->started[probe->check], started,
+                   lrt_started_time(started));
+
     if (result->how == LRT_PROBE_UNCLEAR) {
         return LRT_OK;
     }
@@ -195,7 +191,7 @@ lrt_health_result(lrt_table_t *t, const lrt_probe_t *probe,
 
     if (result->how == LRT_PROBE_PASSED) {
         lrt_health_pace(t, probe, result, now);
-        lrt_health_readmit(t, probe->slot, &entry.params, now, turn);
+        lrt_health_pardon(t, probe->slot, &entry.params, now, turn);
     }
 
     return LRT_OK;
@@ -399,6 +395,22 @@ lrt_health_clear(lrt_health_t *health)
 void
 lrt_health_ramp(lrt_hot_t *hot, uint64_t now)
 {
+    lrt_health_back(hot, now, 0);
+}
+
+
+/* who fails requests in a slow start had too many of them */
+
+void
+lrt_health_readmit(lrt_hot_t *hot, uint64_t now)
+{
+    lrt_health_back(hot, now, 1);
+}
+
+
+static void
+lrt_health_back(lrt_hot_t *hot, uint64_t now, unsigned fell)
+{
     uint64_t  old, new;
 
     old = lrt_load(&hot->health);
@@ -408,11 +420,38 @@ lrt_health_ramp(lrt_hot_t *hot, uint64_t now)
             return;
         }
 
-        new = (old & (((uint64_t) 1 << LRT_HEALTH_SHIFT) - 1))
+        new = (fell && (old & LRT_HEALTH_RAMP)) ? lrt_health_fell(old, now)
+                                                : old;
+
+        new = (new & (((uint64_t) 1 << LRT_HEALTH_SHIFT) - 1))
               | LRT_HEALTH_RAMP
               | now << LRT_HEALTH_SHIFT;
 
     } while (!lrt_cas(&hot->health, old, new));
+}
+
+
+/* the word of a server that was in use until now, with one fall more */
+
+static uint64_t
+lrt_health_fell(uint64_t word, uint64_t now)
+{
+    uint64_t  falls;
+
+    falls = lrt_health_falls(word);
+
+    if (falls
+        && ((word & LRT_HEALTH_RAMP)
+            || now < lrt_health_since(word) + LRT_HEALTH_STEADY))
+    {
+        falls += (falls < LRT_HEALTH_FALLS_MAX);
+
+    } else {
+        falls = 1;
+    }
+
+    return (word & ~(uint64_t) LRT_HEALTH_FALLS)
+           | falls << LRT_HEALTH_FALLS_SHIFT;
 }
 
 
@@ -474,7 +513,10 @@ lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now, lrt_turn_t *turn)
             return;
         }
 
-        new = (old & ~(uint64_t) LRT_HEALTH_OUT) | bits;
+        new = (turn->before == LRT_USE_FREE && turn->state == LRT_USE_FAILING)
+              ? lrt_health_fell(old, now) : old;
+
+        new = (new & ~(uint64_t) LRT_HEALTH_OUT) | bits;
 
         if (turn->turned) {
             new = (new & (((uint64_t) 1 << LRT_HEALTH_SHIFT) - 1))
@@ -510,7 +552,7 @@ lrt_health_apply(lrt_table_t *t, uint32_t slot, uint64_t now, lrt_turn_t *turn)
 /* requests have failed there, but it answers: they may try again */
 
 static void
-lrt_health_readmit(lrt_table_t *t, uint32_t slot, const lrt_params_t *params,
+lrt_health_pardon(lrt_table_t *t, uint32_t slot, const lrt_params_t *params,
     uint64_t now, lrt_turn_t *turn)
 {
     lrt_hot_t  *hot;
@@ -531,7 +573,7 @@ lrt_health_readmit(lrt_table_t *t, uint32_t slot, const lrt_params_t *params,
         return;
     }
 
-    lrt_health_ramp(hot, now);
+    lrt_health_readmit(hot, now);
     lrt_census_turned(t, now);
     lrt_rank_touch(t, slot, now);
 

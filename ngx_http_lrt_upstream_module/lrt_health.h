@@ -28,9 +28,23 @@
 #define LRT_HEALTH_RAMP         0x0100       /* slow start since then */
 #define LRT_HEALTH_ASKED        0x0200       /* somebody wants a probe now */
 #define LRT_HEALTH_DRAINED      0x0400       /* it was said that it is idle */
+#define LRT_HEALTH_FALLS        0x3800       /* see lrt_health_falls() */
 #define LRT_HEALTH_SHIFT        16
 
 #define lrt_health_since(word)  ((word) >> LRT_HEALTH_SHIFT)
+
+
+/*
+ * How often in a row it failed soon after it came back: within this time, ms,
+ * or within its slow start.  0: it never did, 1: once, after a longer time.
+ */
+
+#define LRT_HEALTH_STEADY       60000
+#define LRT_HEALTH_FALLS_SHIFT  11
+#define LRT_HEALTH_FALLS_MAX    7
+
+#define lrt_health_falls(word)                                                \
+    ((uint32_t) ((word) & LRT_HEALTH_FALLS) >> LRT_HEALTH_FALLS_SHIFT)
 
 
 typedef enum {
@@ -80,6 +94,7 @@ typedef struct {
     uint64_t             ident;
     uint64_t             asks;           /* of the side that it asks for */
     uint64_t             seen;           /* the word when it began */
+    uint32_t             started;        /* what it said of itself then */
     uint32_t             slot;
     uint32_t             check;
 } lrt_probe_t;
@@ -100,10 +115,6 @@ typedef struct {
 
 uint64_t lrt_verdict_next(uint64_t word, const lrt_check_t *check,
     const lrt_result_t *result);
-
-/* ms from the beginning of a probe to that of the next one */
-
-uint64_t lrt_check_delay(const lrt_check_t *check, uint64_t random);
 
 /* the health of a server that is new in a group */
 
@@ -161,6 +172,10 @@ uint32_t lrt_health_drained(lrt_table_t *t, uint32_t *slot);
  */
 
 void lrt_health_ramp(lrt_hot_t *hot, uint64_t now);
+
+/* the same for one that max_fails had shut out */
+
+void lrt_health_readmit(lrt_hot_t *hot, uint64_t now);
 
 
 #endif /* _LRT_HEALTH_H_INCLUDED_ */

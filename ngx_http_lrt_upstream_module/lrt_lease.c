@@ -8,11 +8,21 @@
 #include "lrt_atomic.h"
 
 
-#define lrt_lease_who(word)   ((uint32_t) (word))
+/*
+ * The word: when, 32 bits; for how long, 10 bits; who, 22 bits, as Linux has no
+ * more for a pid.  Nobody, since then: 0 as the lower half.
+ */
+
+#define LRT_LEASE_BITS        22
+
+#define lrt_lease_who(word)   ((uint32_t) (word) & ((1 << LRT_LEASE_BITS) - 1))
+#define lrt_lease_long(word)  ((uint32_t) (word) >> LRT_LEASE_BITS)
 #define lrt_lease_when(word)  ((uint32_t) ((word) >> 32))
 
 
-static unsigned lrt_lease_fresh(uint64_t word, uint64_t now, uint32_t valid);
+static uint64_t lrt_lease_word(uint32_t who, uint64_t now, uint32_t valid);
+static int32_t lrt_lease_age(uint64_t word, uint64_t now);
+static unsigned lrt_lease_fresh(uint64_t word, uint64_t now);
 
 
 unsigned
@@ -22,11 +32,11 @@ lrt_lease_take(uint64_t *lease, uint32_t who, uint64_t now, uint32_t valid)
 
     word = lrt_load(lease);
 
-    if (lrt_lease_who(word) != who && lrt_lease_fresh(word, now, valid)) {
+    if (lrt_lease_who(word) != who && lrt_lease_fresh(word, now)) {
         return 0;
     }
 
-    return lrt_cas(lease, word, now << 32 | who);
+    return lrt_cas(lease, word, lrt_lease_word(who, now, valid));
 }
 
 
@@ -38,33 +48,83 @@ lrt_lease_mine(const uint64_t *lease, uint32_t who)
 
 
 unsigned
-lrt_lease_taken(const uint64_t *lease, uint64_t now, uint32_t valid)
+lrt_lease_taken(const uint64_t *lease, uint64_t now)
 {
-    return lrt_lease_fresh(lrt_load(lease), now, valid);
+    return lrt_lease_fresh(lrt_load(lease), now);
+}
+
+
+uint32_t
+lrt_lease_silent(const uint64_t *lease, uint64_t now)
+{
+    int32_t  age;
+
+    age = lrt_lease_age(lrt_load(lease), now);
+
+    return (age > 0) ? (uint32_t) age : 0;
+}
+
+
+uint32_t
+lrt_lease_vacant(uint64_t *lease, uint64_t now)
+{
+    int32_t   age;
+    uint64_t  word;
+
+    word = lrt_load(lease);
+
+    if (word == 0) {
+        (void) lrt_cas(lease, word, lrt_lease_word(0, now, 0));
+        return 0;
+    }
+
+    age = lrt_lease_age(word, now) - (int32_t) lrt_lease_long(word);
+
+    return (age > 0) ? (uint32_t) age : 0;
 }
 
 
 void
-lrt_lease_give(uint64_t *lease, uint32_t who)
+lrt_lease_give(uint64_t *lease, uint32_t who, uint64_t now)
 {
     uint64_t  word;
 
     word = lrt_load(lease);
 
     if (lrt_lease_who(word) == who) {
-        (void) lrt_cas(lease, word, 0);
+        (void) lrt_cas(lease, word, lrt_lease_word(0, now, 0));
     }
 }
 
 
-/* it may just have been renewed, later than the clock was read here */
+static uint64_t
+lrt_lease_word(uint32_t who, uint64_t now, uint32_t valid)
+{
+    valid = (valid < LRT_LEASE_MAX) ? valid : LRT_LEASE_MAX;
 
-static unsigned
-lrt_lease_fresh(uint64_t word, uint64_t now, uint32_t valid)
+    return now << 32 | valid << LRT_LEASE_BITS | lrt_lease_who(who);
+}
+
+
+/*
+ * It may just have been renewed, later than the clock was read here; what seems
+ * to be from much later is from weeks ago.
+ */
+
+static int32_t
+lrt_lease_age(uint64_t word, uint64_t now)
 {
     int32_t  age;
 
     age = (int32_t) ((uint32_t) now - lrt_lease_when(word));
 
-    return word && age < (int32_t) valid && age > -(int32_t) valid;
+    return (age > -LRT_LEASE_MAX) ? age : INT32_MAX;
+}
+
+
+static unsigned
+lrt_lease_fresh(uint64_t word, uint64_t now)
+{
+    return lrt_lease_who(word)
+           && lrt_lease_age(word, now) < (int32_t) lrt_lease_long(word);
 }

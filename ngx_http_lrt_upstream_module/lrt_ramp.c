@@ -7,6 +7,35 @@
 #include "lrt_ramp.h"
 
 
+uint64_t
+lrt_ramp_time(const lrt_params_t *params, const lrt_hot_t *hot,
+    uint64_t slow_start)
+{
+    uint32_t  falls, doublings;
+    uint64_t  time;
+
+    falls = lrt_health_falls(lrt_load(&hot->health));
+    time = params->slow_start ? params->slow_start : slow_start;
+
+    if (time == 0) {
+
+        if (falls < LRT_RAMP_FLAPS) {
+            return 0;
+        }
+
+        time = LRT_RAMP_FLAPPING;
+        falls -= LRT_RAMP_FLAPS - 1;
+    }
+
+    doublings = (falls > 1) ? falls - 1 : 0;
+    doublings = (doublings < LRT_RAMP_DOUBLINGS) ? doublings
+                                                 : LRT_RAMP_DOUBLINGS;
+
+    return (time < LRT_MAX_TIME >> doublings) ? time << doublings
+                                              : LRT_MAX_TIME;
+}
+
+
 uint32_t
 lrt_ramp_permille(const lrt_params_t *params, const lrt_hot_t *hot,
     uint64_t slow_start, uint64_t now)
@@ -19,7 +48,7 @@ lrt_ramp_permille(const lrt_params_t *params, const lrt_hot_t *hot,
         return LRT_RAMP_FULL;
     }
 
-    time = params->slow_start ? params->slow_start : slow_start;
+    time = lrt_ramp_time(params, hot, slow_start);
 
     /* "now" of another worker may be some milliseconds older */
 

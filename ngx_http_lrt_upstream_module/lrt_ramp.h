@@ -18,12 +18,27 @@
 #define LRT_RAMP_FULL        1000            /* permille */
 #define LRT_RAMP_FLOOR       100
 
+/*
+ * A server that falls again and again takes twice as long each time, up to so
+ * many times.  Without a slow start it has one of this time, ms, from so many
+ * falls on.
+ */
+
+#define LRT_RAMP_DOUBLINGS   3
+#define LRT_RAMP_FLAPS       3
+#define LRT_RAMP_FLAPPING    10000
+
 /* what an ordinary pick asks, in the line of the server that it reads anyway */
 
 #define lrt_ramping(hot)     (lrt_load(&(hot)->health) & LRT_HEALTH_RAMP)
 
 
-/* the part that it has now; "slow_start" is the time of the group, ms */
+/* how long it takes, ms; "slow_start" is the time of the group */
+
+uint64_t lrt_ramp_time(const lrt_params_t *params, const lrt_hot_t *hot,
+    uint64_t slow_start);
+
+/* the part that it has now */
 
 uint32_t lrt_ramp_permille(const lrt_params_t *params, const lrt_hot_t *hot,
     uint64_t slow_start, uint64_t now);

@@ -196,7 +196,7 @@ lrt_select_passed(lrt_table_t *t, const lrt_entry_t *entry, lrt_hot_t *hot,
         /* who was in use all the while does not come back */
 
         if (entry->params.forced != LRT_FORCED_UP) {
-            lrt_health_ramp(hot, now);
+            lrt_health_readmit(hot, now);
         }
 
         lrt_census_turned(t, now);

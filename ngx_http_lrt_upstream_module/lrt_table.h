@@ -71,7 +71,7 @@ typedef struct {
 
 typedef struct {
     uint64_t             verdict[LRT_CHECKS];
-    uint32_t             started[LRT_CHECKS];    /* ms, of the last probe */
+    uint32_t             started[LRT_CHECKS];    /* see lrt_rhythm.h */
     uint32_t             checks;
     uint32_t             fails;
     uint32_t             unhealthy;      /* times it became so */
@@ -165,12 +165,11 @@ typedef struct {
 
     uint64_t             asked;
     uint32_t             nasked;
-    uint32_t             padding;
-    lrt_check_t          ask[LRT_CHECKS];
     uint32_t             superseded;
+    lrt_check_t          ask[LRT_CHECKS];
     uint32_t             held_seen;      /* see lrt_ledger.h */
     int32_t              held_drift;
-    uint32_t             reserved;
+    uint64_t             panics;         /* in the log, see lrt_quiet.h */
     uint64_t             ngone;
     uint64_t             audited;        /* ms */
     uint64_t             refreshed;      /* ms; see lrt_rank.h */

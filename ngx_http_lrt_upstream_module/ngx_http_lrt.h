@@ -82,6 +82,16 @@ typedef struct {
 } ngx_http_lrt_loc_conf_t;
 
 
+/* what the log says of probes that were not made; more than there are texts */
+
+#define NGX_HTTP_LRT_COMPLAINTS  16
+
+typedef struct {
+    uint32_t                         what;       /* hash of the text */
+    uint64_t                         when;       /* ms; 0: never */
+} ngx_http_lrt_complaint_t;
+
+
 /* an upstream of ours: configuration, and this process' view of its table */
 
 typedef struct {
@@ -110,8 +120,8 @@ typedef struct {
     uint32_t                         owned_mask;
     uint64_t                         cuts;       /* seen by this process */
     ngx_http_lrt_checker_t          *checker;    /* NULL: another one probes */
-    uint64_t                         vacant;     /* ms; nobody does since then */
-    uint64_t                         complained; /* ms; of probes not made */
+    ngx_msec_t                       beat;       /* until somebody looks again */
+    ngx_http_lrt_complaint_t         complaint[NGX_HTTP_LRT_COMPLAINTS];
 } ngx_http_lrt_srv_conf_t;
 
 

@@ -112,6 +112,7 @@ struct ngx_http_lrt_api_s {
     uint32_t                         cleared;    /* free slots */
     ngx_uint_t                       dry;
     ngx_http_lrt_group_spec_t       *settings;   /* the body is of a group */
+    ngx_uint_t                       probes;     /* checks that can be asked */
     uint64_t                         hidden;     /* ident, left out of lists */
     ngx_uint_t                       drain;
     uint64_t                         drain_time;     /* ms */
@@ -225,6 +226,10 @@ extern const char *const  ngx_http_lrt_state_words[];
 
 void ngx_http_lrt_api_health(ngx_http_lrt_api_t *api, lrt_state_e state);
 void ngx_http_lrt_api_health_more(ngx_http_lrt_api_t *api);
+
+/* checks of the group that nobody can ask, left out if there are none */
+
+void ngx_http_lrt_api_skipped(ngx_http_lrt_api_t *api);
 
 /* POST: a probe now */
 

@@ -7,10 +7,14 @@
 
 
 #include "ngx_http_lrt_api.h"
+#include "ngx_http_lrt_check.h"
 
 #include "lrt_check_reason.h"
+#include "lrt_rhythm.h"
 
 
+static ngx_uint_t ngx_http_lrt_api_can_ask(ngx_http_lrt_api_t *api,
+    ngx_uint_t i, u_char *why);
 static ngx_uint_t ngx_http_lrt_api_last_passed(uint64_t word);
 static void ngx_http_lrt_api_last_check(ngx_http_lrt_api_t *api, ngx_uint_t i);
 static ngx_int_t ngx_http_lrt_api_until_checked(ngx_http_lrt_api_t *api);
@@ -61,6 +65,46 @@ ngx_http_lrt_api_health(ngx_http_lrt_api_t *api, lrt_state_e state)
         ngx_http_lrt_json_moment(o, "downstart",
                                  ngx_http_lrt_api_wall(api, since));
     }
+}
+
+
+void
+ngx_http_lrt_api_skipped(ngx_http_lrt_api_t *api)
+{
+    u_char               why[NGX_HTTP_LRT_CHECK_WHY];
+    ngx_uint_t           i, n;
+    ngx_http_lrt_out_t  *o;
+
+    o = &api->out;
+    n = 0;
+
+    for (i = 0; i < api->snap.settings.nchecks; i++) {
+
+        if (ngx_http_lrt_api_can_ask(api, i, why)) {
+            continue;
+        }
+
+        if (n++ == 0) {
+            ngx_http_lrt_json_open(o, "skipped_checks", '[');
+        }
+
+        ngx_http_lrt_json_open(o, NULL, '{');
+        ngx_http_lrt_json_uint(o, "check", i);
+        ngx_http_lrt_json_text(o, "reason", (char *) why);
+        ngx_http_lrt_json_close(o, '}');
+    }
+
+    if (n) {
+        ngx_http_lrt_json_close(o, ']');
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_lrt_api_can_ask(ngx_http_lrt_api_t *api, ngx_uint_t i, u_char *why)
+{
+    return ngx_http_lrt_check_sound(api->group, &api->snap.settings.check[i],
+                                    why);
 }
 
 
@@ -159,15 +203,17 @@ ngx_http_lrt_api_checked(ngx_http_lrt_api_t *api, ngx_uint_t check)
     }
 
     return api->now - (uint32_t) ((uint32_t) api->now
-                                  - api->health.started[check]);
+                              - lrt_started_time(api->health.started[check]));
 }
 
 
 ngx_int_t
 ngx_http_lrt_api_check(ngx_http_lrt_api_t *api)
 {
+    u_char                why[NGX_HTTP_LRT_CHECK_WHY];
     uint64_t              generation;
     ngx_int_t             rc;
+    ngx_uint_t            i;
     lrt_peer_t            peer;
     lrt_table_t          *t;
     ngx_http_request_t   *r;
@@ -185,17 +231,27 @@ ngx_http_lrt_api_check(ngx_http_lrt_api_t *api)
         rc = ngx_http_lrt_api_wait(api, "wait", 0);
     }
 
+    if (rc == NGX_OK) {
+        rc = ngx_http_lrt_api_snapshot(api);
+    }
+
     if (rc != NGX_OK) {
         return rc;
     }
 
-    generation = lrt_table_generation(t);
+    for (i = 0; i < api->snap.settings.nchecks; i++) {
+        if (ngx_http_lrt_api_can_ask(api, i, why)) {
+            api->probes |= 1 << i;
+        }
+    }
 
-    if (lrt_table_side(t, generation)->settings.nchecks == 0) {
+    if (api->probes == 0) {
         return ngx_http_lrt_fault(r->pool, &api->fault, NGX_HTTP_CONFLICT,
                                   "UpstreamNoChecks",
-                                  "upstream \"%V\" has no health checks",
-                                  &api->group->upstream->host);
+                                  "upstream \"%V\" has no health checks%s",
+                                  &api->group->upstream->host,
+                                  api->snap.settings.nchecks
+                                  ? " that can be asked" : "");
     }
 
     if (peer.entry.params.down) {
@@ -264,17 +320,23 @@ ngx_http_lrt_api_answered(ngx_http_lrt_api_t *api, const lrt_peer_t *peer)
 
     t = &api->group->table;
     before = &api->health;
-    n = lrt_table_side(t, lrt_table_generation(t))->settings.nchecks;
-
     if (lrt_peer_health(t, peer, &health) != LRT_OK) {
         return 0;
     }
 
+    n = 0;
     begun = 0;
     other = 0;
 
-    for (i = 0; i < n && i < LRT_CHECKS; i++) {
-        begun += (health.started[i] != before->started[i]);
+    for (i = 0; i < api->snap.settings.nchecks; i++) {
+
+        if (!(api->probes & 1 << i)) {
+            continue;
+        }
+
+        n++;
+        begun += (lrt_started_time(health.started[i])
+                  != lrt_started_time(before->started[i]));
         other += (health.verdict[i] != before->verdict[i]);
     }
 

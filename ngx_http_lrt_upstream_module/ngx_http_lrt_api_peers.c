@@ -476,6 +476,7 @@ ngx_http_lrt_api_group_more(ngx_http_lrt_api_t *api)
     ngx_http_lrt_json_uint(o, "generation", api->snap.generation);
     ngx_http_lrt_api_method_text(api, "method", &api->snap.policy);
     ngx_http_lrt_group_write(o, &api->snap.settings);
+    ngx_http_lrt_api_skipped(api);
 
     if (api->group->state) {
         ngx_http_lrt_json_open(o, "state", '{');

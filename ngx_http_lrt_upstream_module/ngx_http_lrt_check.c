@@ -14,17 +14,17 @@
 #include "lrt_lease.h"
 
 
-#define NGX_HTTP_LRT_CHECK_LEASE    600      /* ms */
-#define NGX_HTTP_LRT_CHECK_WAIT     300      /* for the worker whose turn it is */
+#define NGX_HTTP_LRT_CHECK_SLEPT    LRT_RHYTHM_MAX_LEASE     /* too long */
 
 
 static void ngx_http_lrt_check_handler(ngx_event_t *ev);
 static void ngx_http_lrt_check_arm(ngx_http_lrt_main_conf_t *lmcf,
     ngx_msec_t delay);
+static ngx_http_lrt_checker_t *ngx_http_lrt_check_group(
+    ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number, uint64_t now);
 static ngx_uint_t ngx_http_lrt_check_lead(ngx_http_lrt_srv_conf_t *lscf,
-    ngx_uint_t number, uint64_t now);
-static ngx_uint_t ngx_http_lrt_check_turn(ngx_http_lrt_srv_conf_t *lscf,
-    ngx_uint_t number, uint64_t now);
+    ngx_uint_t number, uint64_t now, const lrt_rhythm_t *rhythm);
+static ngx_uint_t ngx_http_lrt_check_turn(ngx_uint_t number);
 static ngx_int_t ngx_http_lrt_checker_start(ngx_http_lrt_srv_conf_t *lscf,
     uint64_t now);
 
@@ -34,38 +34,37 @@ static ngx_int_t ngx_http_lrt_checker_start(ngx_http_lrt_srv_conf_t *lscf,
 void
 ngx_http_lrt_check_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
 {
-    ngx_uint_t                  i, leads, urgent;
+    ngx_uint_t                  i, leads, soon;
+    ngx_http_lrt_checker_t     *checker;
     ngx_http_lrt_srv_conf_t   **lscf;
 
     lscf = lmcf->groups.elts;
     leads = 0;
-    urgent = 0;
+    soon = 0;
 
     for (i = 0; i < lmcf->groups.nelts; i++) {
 
-        if (!ngx_http_lrt_check_lead(lscf[i], i, now)) {
-            ngx_http_lrt_checker_stop(lscf[i]);
-            continue;
+        checker = ngx_http_lrt_check_group(lscf[i], i, now);
+
+        if (checker) {
+            ngx_http_lrt_checker_sync(checker, now);
+            checker = lscf[i]->checker;
         }
 
-        if (lscf[i]->checker == NULL
-            && ngx_http_lrt_checker_start(lscf[i], now) != NGX_OK)
-        {
-            continue;
-        }
-
-        ngx_http_lrt_checker_sync(lscf[i]->checker, now);
-
-        if (lscf[i]->checker) {
-            urgent |= ngx_http_lrt_checker_wishes(lscf[i]->checker, now);
-            ngx_http_lrt_checker_count(lscf[i]->checker, now);
+        if (checker) {
+            soon |= ngx_http_lrt_checker_wishes(checker, now);
+            ngx_http_lrt_checker_count(checker, now);
             leads++;
+        }
+
+        if (!lmcf->checks.timer_set) {
+            soon |= (checker || lscf[i]->beat < LRT_RHYTHM_MAX_BEAT);
         }
     }
 
     lmcf->leads = leads;
 
-    if (leads && (urgent || !lmcf->checks.timer_set)) {
+    if (soon) {
         ngx_http_lrt_check_arm(lmcf, 1);
     }
 }
@@ -74,8 +73,11 @@ ngx_http_lrt_check_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
 void
 ngx_http_lrt_check_stop(ngx_http_lrt_main_conf_t *lmcf)
 {
+    uint64_t                    now;
     ngx_uint_t                  i;
     ngx_http_lrt_srv_conf_t   **lscf;
+
+    now = ngx_http_lrt_now() / 1000;
 
     if (lmcf->checks.timer_set) {
         ngx_del_timer(&lmcf->checks);
@@ -84,12 +86,15 @@ ngx_http_lrt_check_stop(ngx_http_lrt_main_conf_t *lmcf)
     lscf = lmcf->groups.elts;
 
     for (i = 0; i < lmcf->groups.nelts; i++) {
-        ngx_http_lrt_checker_stop(lscf[i]);
+        ngx_http_lrt_checker_stop(lscf[i], now);
     }
 }
 
 
-/* what is due, in groups that this worker looks after */
+/*
+ * What is due, in groups that this worker looks after; and a look at others
+ * that need one more often than a worker's timer runs.
+ */
 
 static void
 ngx_http_lrt_check_handler(ngx_event_t *ev)
@@ -98,6 +103,7 @@ ngx_http_lrt_check_handler(ngx_event_t *ev)
     ngx_uint_t                  i;
     ngx_msec_t                  delay, next;
     ngx_connection_t           *dumb;
+    ngx_http_lrt_checker_t     *checker;
     ngx_http_lrt_srv_conf_t   **lscf;
     ngx_http_lrt_main_conf_t   *lmcf;
 
@@ -109,23 +115,19 @@ ngx_http_lrt_check_handler(ngx_event_t *ev)
 
     for (i = 0; i < lmcf->groups.nelts; i++) {
 
-        if (lscf[i]->checker == NULL) {
+        if (lscf[i]->checker == NULL && lscf[i]->beat >= LRT_RHYTHM_MAX_BEAT) {
             continue;
         }
 
         now = ngx_http_lrt_now() / 1000;
+        checker = ngx_http_lrt_check_group(lscf[i], i, now);
 
-        if (!ngx_http_lrt_check_lead(lscf[i], i, now)) {
-            ngx_http_lrt_checker_stop(lscf[i]);
-            continue;
-        }
-
-        /* who slept too long begins anew with the next tick */
-
-        if (lscf[i]->checker) {
-            delay = ngx_http_lrt_checker_run(lscf[i]->checker, now);
+        if (checker) {
+            delay = ngx_http_lrt_checker_run(checker, now);
             next = ngx_min(next, delay);
         }
+
+        next = ngx_min(next, lscf[i]->beat);
     }
 
     if (next != NGX_TIMER_INFINITE) {
@@ -150,22 +152,63 @@ ngx_http_lrt_check_arm(ngx_http_lrt_main_conf_t *lmcf, ngx_msec_t delay)
 }
 
 
+/* the checker of a group if this worker probes it */
+
+static ngx_http_lrt_checker_t *
+ngx_http_lrt_check_group(ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number,
+    uint64_t now)
+{
+    uint64_t               generation;
+    lrt_rhythm_t           rhythm;
+    const lrt_settings_t  *settings;
+
+    lscf->beat = LRT_RHYTHM_MAX_BEAT;
+
+    if (lscf->table.head == NULL) {
+        ngx_http_lrt_checker_stop(lscf, now);
+        return NULL;
+    }
+
+    generation = lrt_table_generation(&lscf->table);
+    settings = &lrt_table_side(&lscf->table, generation)->settings;
+
+    if (lrt_load(&settings->nchecks) == 0) {
+        ngx_http_lrt_checker_stop(lscf, now);
+        return NULL;
+    }
+
+    lrt_rhythm(settings, &rhythm);
+
+    lscf->beat = rhythm.beat;
+
+    if (!ngx_http_lrt_check_lead(lscf, number, now, &rhythm)) {
+        ngx_http_lrt_checker_stop(lscf, now);
+
+    } else if (lscf->checker == NULL
+               && ngx_http_lrt_checker_start(lscf, now) == NGX_OK)
+    {
+        ngx_http_lrt_checker_sync(lscf->checker, now);
+    }
+
+    return lscf->checker;
+}
+
+
 /*
- * Who leads goes on to do so until he is late.  Groups are dealt out among
- * the workers, so a vacant one is left to its own for a moment.
+ * Who leads goes on to do so until another one finds him late.  Groups are
+ * dealt out among the workers, so a vacant one is left to its own for a moment.
  */
 
 static ngx_uint_t
 ngx_http_lrt_check_lead(ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number,
-    uint64_t now)
+    uint64_t now, const lrt_rhythm_t *rhythm)
 {
-    uint64_t     generation;
+    uint32_t     vacant;
     lrt_head_t  *head;
 
     head = lscf->table.head;
 
-    if (head == NULL
-        || ngx_exiting
+    if (ngx_exiting
         || ngx_terminate
         || lrt_load(&head->superseded)
         || lrt_load(&head->merged) == 0)
@@ -173,61 +216,43 @@ ngx_http_lrt_check_lead(ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number,
         return 0;
     }
 
-    generation = lrt_table_generation(&lscf->table);
-
-    if (lrt_load(&lrt_table_side(&lscf->table, generation)->settings.nchecks)
-        == 0)
-    {
-        return 0;
-    }
-
     if (!lrt_lease_mine(&head->check_lease, (uint32_t) ngx_pid)) {
 
-        if (lrt_lease_taken(&head->check_lease, now,
-                            NGX_HTTP_LRT_CHECK_LEASE))
-        {
-            lscf->vacant = 0;
+        if (lrt_lease_taken(&head->check_lease, now)) {
             return 0;
         }
 
-        if (!ngx_http_lrt_check_turn(lscf, number, now)) {
+        vacant = lrt_lease_vacant(&head->check_lease, now);
+
+        if (vacant < rhythm->wait && !ngx_http_lrt_check_turn(number)) {
             return 0;
         }
-    }
 
-    lscf->vacant = 0;
+        ngx_http_lrt_checker_stop(lscf, now);
 
     /* who slept too long begins anew, as probes of his are of no use now */
 
-    if (!lrt_lease_taken(&head->check_lease, now, NGX_HTTP_LRT_CHECK_LEASE)) {
-        ngx_http_lrt_checker_stop(lscf);
+    } else if (lrt_lease_silent(&head->check_lease, now)
+               >= NGX_HTTP_LRT_CHECK_SLEPT)
+    {
+        ngx_http_lrt_checker_stop(lscf, now);
     }
 
     return lrt_lease_take(&head->check_lease, (uint32_t) ngx_pid, now,
-                          NGX_HTTP_LRT_CHECK_LEASE);
+                          rhythm->lease);
 }
 
 
 static ngx_uint_t
-ngx_http_lrt_check_turn(ngx_http_lrt_srv_conf_t *lscf, ngx_uint_t number,
-    uint64_t now)
+ngx_http_lrt_check_turn(ngx_uint_t number)
 {
     ngx_core_conf_t  *ccf;
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
                                            ngx_core_module);
 
-    if (ccf->worker_processes <= 1
-        || number % ccf->worker_processes == ngx_worker)
-    {
-        return 1;
-    }
-
-    if (lscf->vacant == 0) {
-        lscf->vacant = now;
-    }
-
-    return now - lscf->vacant >= NGX_HTTP_LRT_CHECK_WAIT;
+    return ccf->worker_processes <= 1
+           || number % ccf->worker_processes == ngx_worker;
 }
 
 
@@ -315,14 +340,14 @@ ngx_http_lrt_checker_start(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 
 failed:
 
-    ngx_http_lrt_checker_stop(lscf);
+    ngx_http_lrt_checker_stop(lscf, now);
 
     return NGX_ERROR;
 }
 
 
 void
-ngx_http_lrt_checker_stop(ngx_http_lrt_srv_conf_t *lscf)
+ngx_http_lrt_checker_stop(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 {
     ngx_uint_t               i;
     ngx_http_lrt_checker_t  *checker;
@@ -348,7 +373,8 @@ ngx_http_lrt_checker_stop(ngx_http_lrt_srv_conf_t *lscf)
     }
 
     if (lscf->table.head) {
-        lrt_lease_give(&lscf->table.head->check_lease, (uint32_t) ngx_pid);
+        lrt_lease_give(&lscf->table.head->check_lease, (uint32_t) ngx_pid,
+                       now);
     }
 
     ngx_free(checker);
@@ -363,7 +389,7 @@ ngx_http_lrt_checker_leads(const ngx_http_lrt_checker_t *checker, uint64_t now)
     lease = &checker->group->table.head->check_lease;
 
     return lrt_lease_mine(lease, (uint32_t) ngx_pid)
-           && lrt_lease_taken(lease, now, NGX_HTTP_LRT_CHECK_LEASE);
+           && lrt_lease_silent(lease, now) < NGX_HTTP_LRT_CHECK_SLEPT;
 }
 
 
@@ -371,13 +397,30 @@ void
 ngx_http_lrt_checker_complain(ngx_http_lrt_checker_t *checker, uint64_t now,
     const char *why)
 {
-    if (checker->group->complained
-        && now - checker->group->complained < NGX_HTTP_LRT_CHECK_MINUTE)
-    {
-        return;
+    uint32_t                   what;
+    ngx_uint_t                 i;
+    ngx_http_lrt_complaint_t  *complaint, *oldest;
+
+    what = ngx_crc32_short((u_char *) why, ngx_strlen(why));
+    complaint = checker->group->complaint;
+    oldest = complaint;
+
+    for (i = 0; i < NGX_HTTP_LRT_COMPLAINTS; i++) {
+
+        if (complaint[i].when
+            && complaint[i].what == what
+            && now - complaint[i].when < NGX_HTTP_LRT_CHECK_MINUTE)
+        {
+            return;
+        }
+
+        if (complaint[i].when < oldest->when) {
+            oldest = &complaint[i];
+        }
     }
 
-    checker->group->complained = now;
+    oldest->what = what;
+    oldest->when = now;
 
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                   "checks of upstream \"%V\": %s",

@@ -29,6 +29,7 @@
 
 typedef struct {
     lrt_check_t              check;
+    ngx_uint_t               skipped;        /* it cannot be asked here */
     const lrt_match_t       *match;
     ngx_str_t                request;
 #if (NGX_HTTP_SSL)

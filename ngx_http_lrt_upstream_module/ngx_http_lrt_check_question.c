@@ -13,6 +13,7 @@ ngx_int_t
 ngx_http_lrt_checker_ask(ngx_http_lrt_checker_t *checker, ngx_uint_t i)
 {
     u_char                   *p, why[NGX_HTTP_LRT_CHECK_WHY];
+    u_char                    text[NGX_HTTP_LRT_CHECK_WHY + 64];
     lrt_str_t                 s;
     ngx_str_t                 host, uri, name;
     lrt_check_t              *check;
@@ -24,12 +25,17 @@ ngx_http_lrt_checker_ask(ngx_http_lrt_checker_t *checker, ngx_uint_t i)
     question = &checker->question[i];
     check = &question->check;
 
-    /* a configuration may have been read since, and lack what it needs */
+    /*
+     * A configuration may have been read since, and lack what it needs.  The
+     * other checks have nothing to do with that.
+     */
 
     if (!ngx_http_lrt_check_sound(lscf, check, why)) {
+        ngx_snprintf(text, sizeof(text), "check %ui is left out: %s%Z", i, why);
         ngx_http_lrt_checker_complain(checker, ngx_http_lrt_now() / 1000,
-                                      (char *) why);
-        return NGX_ERROR;
+                                      (char *) text);
+        question->skipped = 1;
+        return NGX_OK;
     }
 
     s = lrt_check_string(check, LRT_CHECK_MATCH);

@@ -10,12 +10,11 @@
 #include "ngx_http_lrt_checker.h"
 
 
-#define NGX_HTTP_LRT_CHECK_LINES    6        /* about a server, in a minute */
-
-
 static void ngx_http_lrt_task_count(ngx_http_lrt_checker_t *checker,
     ngx_int_t n);
 static void ngx_http_lrt_task_done(void *data, const lrt_result_t *result);
+static uint64_t *ngx_http_lrt_task_quiet(ngx_http_lrt_task_t *task);
+static void ngx_http_lrt_task_sum_up(ngx_http_lrt_task_t *task, uint64_t now);
 static void ngx_http_lrt_task_log(ngx_http_lrt_task_t *task,
     const lrt_turn_t *turn, const lrt_result_t *result, uint64_t now);
 
@@ -127,6 +126,8 @@ ngx_http_lrt_task_done(void *data, const lrt_result_t *result)
                                       lrt_check_reason_text(result->reason));
     }
 
+    ngx_http_lrt_task_sum_up(task, now);
+
     if (turn.turned || turn.readmitted) {
         ngx_http_lrt_task_log(task, &turn, result, now);
     }
@@ -154,6 +155,47 @@ ngx_http_lrt_task_drop(ngx_http_lrt_task_t *task)
 }
 
 
+/* lines about a server are counted together, whichever check they are of */
+
+static uint64_t *
+ngx_http_lrt_task_quiet(ngx_http_lrt_task_t *task)
+{
+    ngx_http_lrt_checker_t  *checker;
+
+    checker = task->checker;
+
+    return &checker->task[task->begun.slot * checker->n].quiet;
+}
+
+
+static void
+ngx_http_lrt_task_sum_up(ngx_http_lrt_task_t *task, uint64_t now)
+{
+    uint32_t            n;
+    uint64_t            word;
+    lrt_str_t           name;
+    const lrt_table_t  *t;
+
+    n = lrt_quiet_over(ngx_http_lrt_task_quiet(task), now);
+
+    if (n == 0) {
+        return;
+    }
+
+    t = &task->checker->group->table;
+    name = lrt_table_name(&t->detail[task->begun.slot]);
+    word = lrt_load(&t->hot[task->begun.slot].health);
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "upstream \"%V\": server %*s, id %uL, changed state %uD times "
+                  "in the last minute, and is %s; %uD turns so far",
+                  &task->checker->group->upstream->host, name.len, name.data,
+                  task->begun.ident - 1, n,
+                  ngx_http_lrt_uses[lrt_health_use(word)],
+                  lrt_load(&t->health[task->begun.slot].turns));
+}
+
+
 /* one line for each turn, but not for ever for a server that flaps */
 
 static void
@@ -163,6 +205,7 @@ ngx_http_lrt_task_log(ngx_http_lrt_task_t *task, const lrt_turn_t *turn,
     u_char              *p, *last, text[NGX_MAX_ERROR_STR / 2];
     lrt_str_t            name, uri;
     ngx_uint_t           level;
+    lrt_quiet_e          quiet;
     const lrt_table_t   *t;
     const lrt_check_t   *check;
 
@@ -176,12 +219,9 @@ ngx_http_lrt_task_log(ngx_http_lrt_task_t *task, const lrt_turn_t *turn,
     level = (turn->turned && turn->state == LRT_USE_FAILING) ? NGX_LOG_WARN
                                                              : NGX_LOG_NOTICE;
 
-    if (task->lines == 0 || now - task->since > NGX_HTTP_LRT_CHECK_MINUTE) {
-        task->since = now;
-        task->lines = 0;
-    }
+    quiet = lrt_quiet(ngx_http_lrt_task_quiet(task), now);
 
-    if (++task->lines > NGX_HTTP_LRT_CHECK_LINES) {
+    if (quiet == LRT_QUIET_NOT) {
         return;
     }
 
@@ -209,9 +249,8 @@ ngx_http_lrt_task_log(ngx_http_lrt_task_t *task, const lrt_turn_t *turn,
                          turn->lasted / 1000, turn->lasted % 1000);
     }
 
-    if (task->lines == NGX_HTTP_LRT_CHECK_LINES) {
-        p = ngx_slprintf(p, last, "; %uD turns so far, no more lines about it "
-                         "for a minute", turn->turns);
+    if (quiet == LRT_QUIET_LAST) {
+        p = ngx_slprintf(p, last, "; no more lines about it for a while");
     }
 
     ngx_log_error(level, ngx_cycle->log, 0,

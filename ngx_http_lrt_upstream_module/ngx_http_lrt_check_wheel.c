@@ -53,7 +53,7 @@ ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
     /* other checks: whoever leads next takes them up */
 
     if (side->asks != checker->asks) {
-        ngx_http_lrt_checker_stop(checker->group);
+        ngx_http_lrt_checker_stop(checker->group, now);
         return;
     }
 
@@ -67,10 +67,11 @@ ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
 
     for (slot = 0; slot < end && slot < t->capacity; slot++) {
 
-        ident = entry[slot].params.down ? 0 : entry[slot].ident;
-
         for (i = 0; i < checker->n; i++) {
             task = &checker->task[slot * checker->n + i];
+
+            ident = (entry[slot].params.down || checker->question[i].skipped)
+                    ? 0 : entry[slot].ident;
 
             if (task->begun.ident == ident) {
                 continue;
@@ -84,7 +85,7 @@ ngx_http_lrt_checker_sync(ngx_http_lrt_checker_t *checker, uint64_t now)
             task->begun.slot = slot;
             task->begun.check = (uint32_t) i;
             task->settled = 0;
-            task->lines = 0;
+            checker->task[slot * checker->n].quiet = 0;
             changed = 1;
 
             if (ident) {
@@ -306,7 +307,7 @@ static void
 ngx_http_lrt_task_first(ngx_http_lrt_task_t *task, uint64_t now)
 {
     uint32_t                 started;
-    uint64_t                 delay, window;
+    uint64_t                 random, window;
     lrt_table_t             *t;
     const lrt_check_t       *check;
     ngx_http_lrt_checker_t  *checker;
@@ -316,26 +317,15 @@ ngx_http_lrt_task_first(ngx_http_lrt_task_t *task, uint64_t now)
     t = &checker->group->table;
 
     window = ngx_max(NGX_HTTP_LRT_CHECK_FIRST, checker->top);
-    window = ngx_min(window, check->interval);
-
-    task->due = now + ngx_http_lrt_checker_random(checker) % window;
-
-    if (task->settled) {
-        return;
-    }
+    random = ngx_http_lrt_checker_random(checker);
 
     /* the one before us has left the time of the last one */
 
-    started = lrt_load(&t->health[task->begun.slot].started[task->begun.check]);
+    started = task->settled ? 0 : lrt_load(&t->health[task->begun.slot]
+                                               .started[task->begun.check]);
 
-    if (started) {
-        delay = lrt_check_delay(check, ngx_http_lrt_checker_random(checker));
-        task->settled = 1;
-
-        if ((uint32_t) now - started < delay) {
-            task->due = now + delay - ((uint32_t) now - started);
-        }
-    }
+    task->due = lrt_rhythm_first(check, started, window, now, random);
+    task->settled |= (started != 0);
 }
 
 
@@ -386,7 +376,7 @@ ngx_http_lrt_task_next(ngx_http_lrt_task_t *task, uint64_t now)
     check = &checker->question[task->begun.check].check;
     random = ngx_http_lrt_checker_random(checker);
 
-    delay = task->settled ? lrt_check_delay(check, random)
+    delay = task->settled ? lrt_rhythm_delay(check, random)
                           : check->interval / 2 + random % check->interval;
 
     task->settled = 1;

@@ -17,6 +17,9 @@
 
 #include "ngx_http_lrt_check.h"
 
+#include "lrt_quiet.h"
+#include "lrt_rhythm.h"
+
 
 #define NGX_HTTP_LRT_WHEEL          1024     /* buckets */
 #define NGX_HTTP_LRT_BUCKET         10       /* ms */
@@ -36,8 +39,7 @@ typedef struct {
     unsigned                     again:1;    /* one that came to nothing */
     unsigned                     waits:1;    /* for the end of another one */
 
-    uint32_t                     lines;      /* in the log since then */
-    uint64_t                     since;
+    uint64_t                     quiet;      /* of the first one of a server */
 } ngx_http_lrt_task_t;
 
 
@@ -68,19 +70,19 @@ struct ngx_http_lrt_checker_s {
 
 /* ngx_http_lrt_check.c */
 
-void ngx_http_lrt_checker_stop(ngx_http_lrt_srv_conf_t *lscf);
+void ngx_http_lrt_checker_stop(ngx_http_lrt_srv_conf_t *lscf, uint64_t now);
 
 /* false for one who slept too long: others may have gone on */
 
 ngx_uint_t ngx_http_lrt_checker_leads(const ngx_http_lrt_checker_t *checker,
     uint64_t now);
 
-/* of what is wrong here, and not with a server: once a minute */
+/* of what is wrong here, and not with a server: each once a minute */
 
 void ngx_http_lrt_checker_complain(ngx_http_lrt_checker_t *checker,
     uint64_t now, const char *why);
 
-/* ngx_http_lrt_check_question.c */
+/* ngx_http_lrt_check_question.c: asks nothing if that cannot be asked here */
 
 ngx_int_t ngx_http_lrt_checker_ask(ngx_http_lrt_checker_t *checker,
     ngx_uint_t i);

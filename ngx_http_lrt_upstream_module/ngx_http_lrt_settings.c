@@ -11,6 +11,8 @@
 #include "ngx_http_lrt_json.h"
 #include "ngx_http_lrt_out.h"
 
+#include "lrt_gone.h"
+
 
 #define NGX_HTTP_LRT_CHECK_INTERVAL  5000    /* ms */
 #define NGX_HTTP_LRT_CHECK_TIMEOUT   1000
@@ -45,6 +47,8 @@ typedef struct {
 
 static ngx_int_t ngx_http_lrt_check_live(ngx_conf_t *cf,
     ngx_http_lrt_srv_conf_t *lscf, lrt_table_t *t);
+static ngx_int_t ngx_http_lrt_check_port(ngx_conf_t *cf,
+    ngx_http_lrt_srv_conf_t *lscf, lrt_table_t *t, ngx_uint_t check);
 static ngx_int_t ngx_http_lrt_check_param(ngx_str_t *arg, lrt_check_t *check,
     lrt_str_t *text);
 static ngx_int_t ngx_http_lrt_check_value(
@@ -62,6 +66,9 @@ const char *const  ngx_http_lrt_check_texts[] = {
     "uri", "host", "match", "ssl_name", "ssl_ca", NULL
 };
 
+
+#define ngx_http_lrt_is_unix(sa)                                              \
+    (((const struct sockaddr *) (sa))->sa_family == AF_UNIX)
 
 #define ngx_http_lrt_check_at(member)  offsetof(lrt_check_t, member)
 
@@ -247,7 +254,6 @@ ngx_http_lrt_check_settings(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
     lrt_check_t     *check;
     lrt_table_t      t;
     lrt_settings_t   live;
-    struct sockaddr  *sa;
 
     runs = ngx_http_lrt_zone_live(cf->cycle->old_cycle, lscf, &t);
 
@@ -273,10 +279,9 @@ ngx_http_lrt_check_settings(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
         }
 
         for (j = 0; check->port && j < lscf->conf.n; j++) {
-            sa = (struct sockaddr *) lscf->conf.server[j].sockaddr;
             name = lscf->conf.server[j].name;
 
-            if (sa->sa_family == AF_UNIX) {
+            if (ngx_http_lrt_is_unix(lscf->conf.server[j].sockaddr)) {
                 ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                               "health check of upstream \"%V\": \"port=%ud\" "
                               "for the unix socket %*s in %V:%ui",
@@ -364,9 +369,69 @@ ngx_http_lrt_check_live(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
                           lscf->upstream->file_name, lscf->upstream->line);
             return NGX_ERROR;
         }
+
+        if (live.check[i].port
+            && ngx_http_lrt_check_port(cf, lscf, t, i) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * The check with the port, or the unix socket that has none, may be of run
+ * time: then neither the configuration nor the API has met them together.
+ */
+
+static ngx_int_t
+ngx_http_lrt_check_port(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
+    lrt_table_t *t, ngx_uint_t check)
+{
+    lrt_str_t            name;
+    ngx_uint_t           i;
+    const lrt_entry_t   *entry;
+    const lrt_server_t  *server;
+
+    name.len = 0;
+
+    for (i = 0; i < lscf->conf.n && name.len == 0; i++) {
+        server = &lscf->conf.server[i];
+
+        if (ngx_http_lrt_is_unix(server->sockaddr)
+            && !ngx_http_lrt_state_decides(lscf, t->head)
+            && !lrt_gone_find(t, lrt_table_hash(server->sockaddr,
+                                                server->socklen,
+                                                server->params.backup)))
+        {
+            name = server->name;
+        }
+    }
+
+    entry = lrt_table_entries(t, lrt_table_generation(t));
+
+    for (i = 0; i < t->capacity && name.len == 0; i++) {
+        if (entry[i].ident
+            && !t->detail[i].in_conf
+            && ngx_http_lrt_is_unix(lrt_table_sockaddr(&t->detail[i])))
+        {
+            name = lrt_table_name(&t->detail[i]);
+        }
+    }
+
+    if (name.len == 0) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "health check %ui of upstream \"%V\" has \"port\", and the "
+                  "unix socket %*s has none: one of them was set at run time "
+                  "in %s:%ui", check, &lscf->upstream->host, name.len,
+                  name.data, lscf->upstream->file_name, lscf->upstream->line);
+
+    return NGX_ERROR;
 }
 
 

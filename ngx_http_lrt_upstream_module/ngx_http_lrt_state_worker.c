@@ -248,7 +248,8 @@ ngx_http_lrt_state_exit(ngx_http_lrt_main_conf_t *lmcf)
 
         /* the next one need not wait */
 
-        lrt_lease_give(&lscf[i]->table.head->state_lease, (uint32_t) ngx_pid);
+        lrt_lease_give(&lscf[i]->table.head->state_lease, (uint32_t) ngx_pid,
+                       ngx_http_lrt_now() / 1000);
     }
 }
 
@@ -290,8 +291,7 @@ ngx_http_lrt_state_save_last(ngx_http_lrt_srv_conf_t *lscf,
     }
 
     if ((!lrt_lease_mine(&head->state_lease, (uint32_t) ngx_pid)
-         && lrt_lease_taken(&head->state_lease, now,
-                            NGX_HTTP_LRT_STATE_LEASE))
+         && lrt_lease_taken(&head->state_lease, now))
         || lrt_load(&head->superseded)
         || lrt_load(&head->merged) == 0
         || lrt_load(&head->state_bad)

@@ -9,6 +9,7 @@
 
 #include "ngx_http_lrt.h"
 #include "lrt_census.h"
+#include "lrt_quiet.h"
 
 
 #define NGX_HTTP_LRT_TICK    100             /* ms */
@@ -234,26 +235,35 @@ ngx_http_lrt_audit(ngx_http_lrt_main_conf_t *lmcf, uint64_t now,
 }
 
 
-/* one worker does, once for each begin and end */
+/* one worker does, once for each begin and end, but not for ever */
 
 static void
 ngx_http_lrt_tell_panic(ngx_http_lrt_main_conf_t *lmcf)
 {
-    uint32_t                    well, active;
-    uint64_t                    generation;
+    uint32_t                    n, well, active;
+    uint64_t                    now, generation;
     unsigned                    before, after, bit;
     lrt_tier_e                  tier;
     ngx_uint_t                  i, level;
+    lrt_quiet_e                 quiet;
     lrt_table_t                *t;
     ngx_http_lrt_srv_conf_t   **lscfp;
 
     static const char *const  tiers[] = { "", "backup " };
 
     lscfp = lmcf->groups.elts;
+    now = ngx_http_lrt_now() / 1000;
 
     for (i = 0; i < lmcf->groups.nelts; i++) {
 
         t = &lscfp[i]->table;
+        n = lrt_quiet_over(&t->head->panics, now);
+
+        if (n) {
+            ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                          "upstream \"%V\": panic began or ended %uD times in "
+                          "the last minute", &lscfp[i]->upstream->host, n);
+        }
 
         if (!lrt_census_news(t, &before, &after)) {
             continue;
@@ -269,6 +279,12 @@ ngx_http_lrt_tell_panic(ngx_http_lrt_main_conf_t *lmcf)
                 continue;
             }
 
+            quiet = lrt_quiet(&t->head->panics, now);
+
+            if (quiet == LRT_QUIET_NOT) {
+                continue;
+            }
+
             well = lrt_census_well(lrt_load(&t->head->census), tier);
             active = lrt_load(&lrt_table_side(t, generation)
                                    ->tier[tier].active);
@@ -277,10 +293,12 @@ ngx_http_lrt_tell_panic(ngx_http_lrt_main_conf_t *lmcf)
 
             ngx_log_error(level, ngx_cycle->log, 0,
                           "upstream \"%V\": %uD of %uD %sservers %s healthy, "
-                          "panic %s", &lscfp[i]->upstream->host, well, active,
-                          tiers[tier], (well == 1) ? "is" : "are",
+                          "panic %s%s", &lscfp[i]->upstream->host, well,
+                          active, tiers[tier], (well == 1) ? "is" : "are",
                           (after & bit) ? "begins: health is ignored"
-                                        : "ends");
+                                        : "ends",
+                          (quiet == LRT_QUIET_LAST)
+                          ? "; no more lines about it for a while" : "");
         }
     }
 }

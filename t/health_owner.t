@@ -7,106 +7,25 @@ use v5.36;
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
-use List::Util qw(max min uniq);
+use List::Util qw(max);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
 use LRT;
-use LRT::Checks;
 use LRT::Net qw(timeout);
-use LRT::Raw;
+use LRT::Probed;
 
 use constant {
     MANY     => 400,
-    INTERVAL => 1,              # seconds
     STALL    => 0.04,           # without a probe: the machine was busy
+    MARGIN   => 0.04,           # seconds until a busy machine does what is due
 };
 
 my $t    = LRT->new(name => 'health_owner', need => [qw(module proxy)]);
-my $raw  = LRT::Raw->new($t);
-my $port = $t->port('many');
+my $many = LRT::Probed->new($t, servers => MANY);
 
-my @many = map {
-    my $address = sprintf '127.1.%d.%d:%d', $_ / 200, 1 + $_ % 200, $port;
-    $raw->server("n$_", listen => $address);
-} 0 .. MANY - 1;
-
-my $flip = $raw->server('flip');
-
-my $u    = LRT::Checks->new($t, 'u');
-my $many = LRT::Checks->new($t, 'many');
-
-conf(8);
+$many->conf(8);
 $t->start;
-
-
-sub conf ($workers) {
-    my $servers = join '', map { 'server ' . $_->address . ";\n" } @many;
-
-    return $t->conf(workers => $workers, http => qq{
-        upstream many {
-            zone many 4m;
-            $servers
-            server %%ADDRESS_flip%%;
-            lrt_health_check interval=1s timeout=1s fails=1 passes=1;
-        }
-        upstream u {
-            server 127.0.0.1:$port;
-        }
-        server {
-            listen 127.0.0.1:%%PORT_http%%;
-            location / { proxy_pass http://many; }
-        }
-    } . LRT::Checks::server());
-}
-
-
-# Times of probes from a time on, for some seconds.
-
-sub probes ($from, $seconds) {
-    my $left = $from + $seconds + 0.05 - time;
-    sleep $left if $left > 0;
-
-    my @times = grep { $_ >= $from && $_ < $from + $seconds }
-        map { $_->[0] } $raw->all_requests;
-    return @times;
-}
-
-
-# As many as there should be in that time: 5 % more or less.
-
-sub rate_is_right ($name, $seconds = 2) {
-    my $rate;
-
-    # a machine that stops for a while has them later, or earlier
-
-    for my $try (1 .. 3) {
-        my @times = probes(time, $seconds);
-        $rate = @times / $seconds / (MANY + 1) * INTERVAL;
-        last if abs($rate - 1) <= 0.05;
-        diag("$name: $rate");
-    }
-
-    return cmp_ok(abs($rate - 1), '<=', 0.05, $name);
-}
-
-
-# The worker that probes: a server that turns makes it write to the log.
-
-sub prober () {
-    my $mark = $t->log_mark;
-
-    $flip->set(status => 500);
-    $many->becomes(flip => 'unhealthy');
-    $flip->set;
-    $many->becomes(flip => 'up');
-
-    my @pids = uniq map { /\] (\d+)#/ ? $1 : () }
-        $t->grep_log(qr/upstream "many": server/, $mark);
-    is(scalar @pids, 1, 'one worker probes');
-
-    return $pids[0];
-}
 
 
 # How long after a time probes go on, in intervals; those that were on their
@@ -116,28 +35,28 @@ sub takes_over ($from, $name) {
     my $first;
 
     $t->wait_for(sub {
-        ($first) = grep { $_ > $from + 0.1 } map { $_->[0] } $raw->all_requests;
+        ($first) = grep { $_ > $from + 0.1 } $many->all_probes;
     });
 
-    cmp_ok(($first // time) - $from, '<', 2 * timeout(INTERVAL), $name);
+    cmp_ok(($first // time) - $from, '<', 2 * timeout($many->interval), $name);
 }
 
 ###############################################################################
 
 subtest 'so often, and evenly' => sub {
-    ok($t->wait_for(sub { $raw->all_requests > MANY }), 'a first round');
-    my $begin = ($raw->all_requests)[0][0];
+    ok($t->wait_for(sub { $many->all_probes > MANY }), 'a first round');
+    my $begin = ($many->all_probes)[0];
 
-    my @times = probes($begin, 1.1 * INTERVAL);
+    my @times = $many->probes($begin, 1.1 * $many->interval);
     cmp_ok(scalar(@times), '<', 1.5 * MANY, 'which is no rush');
 
-    sleep 0.01 while time < $begin + 2.5 * INTERVAL;
-    rate_is_right('probes of 8 workers are those of one');
+    sleep 0.01 while time < $begin + 2.5 * $many->interval;
+    $many->rate_is_right('probes of 8 workers are those of one');
 
     my ($most, $windows);
 
     for my $try (1 .. 3) {
-        ($most, $windows) = busiest(probes(time - 2, 2));
+        ($most, $windows) = busiest($many->probes(time - 2, 2));
         last if $windows > 15 && $most <= 2;
         sleep 3;
     }
@@ -151,7 +70,7 @@ subtest 'so often, and evenly' => sub {
 # when all that had to wait comes at once.
 
 sub busiest (@times) {
-    my $mean = (MANY + 1) / 10 / INTERVAL;
+    my $mean = $many->count / 10 / $many->interval;
     my ($most, $windows, $from, $stall) = (0, 0, 0, 0);
     my $last = $times[0];
 
@@ -170,12 +89,12 @@ sub busiest (@times) {
 
 
 subtest 'frozen' => sub {
-    my $prober = prober();
+    my $prober = $many->prober;
     my $mark   = $t->log_mark;
 
     # answers that come while it is frozen say what is not so any more
 
-    my @slow = @many[0 .. 99];
+    my @slow = ($many->servers)[0 .. 99];
     $_->set(answers => [[wait => 200,
         send => "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"]]) for @slow;
 
@@ -190,37 +109,104 @@ subtest 'frozen' => sub {
 
     takes_over($frozen, 'another worker takes over');
     sleep 1;
-    ok($many->all_become('up'), 'all servers are up');
+    ok($many->checks->all_become('up'), 'all servers are up');
 
     $mark = $t->log_mark;
     kill CONT => $prober;
     sleep 0.5;
-    is(scalar $t->grep_log(qr/upstream "many": server/, $mark), 0,
-        'who wakes up changes nothing');
-    rate_is_right('and does not probe');
-    ok($many->all_become('up'), 'all servers are up');
-    isnt(prober(), $prober, 'it is another worker');
+    is(scalar(my @lines = $many->lines($mark)), 0, 'who wakes up changes nothing');
+    $many->rate_is_right('and does not probe');
+    ok($many->checks->all_become('up'), 'all servers are up');
+    isnt($many->prober, $prober, 'it is another worker');
 };
 
 
 subtest 'killed' => sub {
     plan skip_all => 'LRT_QUICK is set' if $ENV{LRT_QUICK};
 
-    my $prober = prober();
+    my $prober = $many->prober;
     my $mark   = $t->log_mark;
 
     $t->kill_worker(KILL => $prober);
     takes_over(time, 'another worker takes over');
     sleep 1;
-    rate_is_right('and probes as often');
-    ok($many->all_become('up'), 'all servers are up');
-    is(scalar $t->grep_log(qr/upstream "many": server/, $mark), 0,
-        'all the time');
+    $many->rate_is_right('and probes as often');
+    ok($many->checks->all_become('up'), 'all servers are up');
+    is(scalar(my @lines = $many->lines($mark)), 0, 'all the time');
 };
 
 
+# Each server sees the next probe within two intervals, whenever the one who
+# probes is killed or stopped, and what he has asked for says nothing any more.
+
+for my $interval (0.2, 1) {
+    subtest "two intervals of $interval s" => sub {
+        $many->conf(4, interval => $interval, use => 60)->reload;
+        $t->wait_for(sub { !$t->old_workers });
+        sleep 2.5 * $interval;
+
+        for my $signal ((qw(KILL STOP)) x ($ENV{LRT_QUICK} ? 1 : 4)) {
+            my ($gap, @late);
+
+            # a machine that is busy for longer has answers too late, too
+
+            for my $try (1 .. 4) {
+                ($gap, @late) = relieved($signal);
+                last if $gap <= 2 * $interval + MARGIN && !@late;
+                diag("$signal: again, after $gap s and ", 0 + @late, ' lines');
+            }
+
+            cmp_ok($gap, '<=', 2 * $interval + MARGIN,
+                "$signal: the longest time without a probe");
+            is(scalar @late, 0, 'nobody was late');
+            ok($many->checks->all_become('up'), 'all servers are up');
+        }
+    };
+}
+
+
+# The longest time, and what the log says of servers that answered too late.
+
+sub relieved ($signal) {
+    my $interval = $many->interval;
+    my $prober   = $many->prober;
+    my @slow     = ($many->servers)[0 .. 9];
+
+    # the worst time of one of so many servers, each at another one
+
+    sleep 2 * $interval + rand $interval;
+    my $mark  = $t->log_mark;
+    my $begin = time;
+
+    $_->set(answers => [[wait => 700 * $interval,
+        send => "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"]]) for @slow;
+    sleep 0.4 * $interval;
+    $signal eq 'KILL' ? $t->kill_worker(KILL => $prober)
+                      : kill(STOP => $prober);
+    my $then = time;
+    $_->set for @slow;
+
+    # then some of them have answered before that
+
+    my $late = $then - $begin > 0.7 * $interval;
+
+    sleep 3 * $interval;
+    my $gap = $many->longest_gap($then - 2 * $interval);
+
+    kill CONT => $prober if $signal eq 'STOP';
+    sleep 2 * $interval;
+
+    my @lines = $many->lines($mark);
+    return $gap, @lines if $late;
+
+    is(scalar(grep { /unexpected status/ } @lines), 0,
+        "$signal: what the last one has asked turns no verdict");
+    return $gap, @lines;
+}
+
+
 subtest 'one worker' => sub {
-    conf(1)->reload;
+    $many->conf(1)->reload;
     $t->wait_for(sub { !$t->old_workers });
     my ($worker) = $t->workers;
     sleep 0.5;
@@ -234,11 +220,10 @@ subtest 'one worker' => sub {
     }
 
     is_deeply([$t->workers], [$worker], 'it lives after it slept too long');
-    ok($many->all_become('up'), 'all servers are up');
-    is(scalar $t->grep_log(qr/upstream "many": server/, $mark), 0,
-        'all the time');
-    rate_is_right('it probes as often as before');
-    is(prober(), $worker, 'itself');
+    ok($many->checks->all_become('up'), 'all servers are up');
+    is(scalar(my @lines = $many->lines($mark)), 0, 'all the time');
+    $many->rate_is_right('it probes as often as before');
+    is($many->prober, $worker, 'itself');
 };
 
 $t->done;

@@ -5,12 +5,15 @@
 
 use v5.36;
 
+use Fcntl qw(O_NONBLOCK O_RDONLY);
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
 use LRT;
+use LRT::API;
 use LRT::Checks;
 use LRT::Net qw(timeout);
 use LRT::Raw;
@@ -266,6 +269,91 @@ subtest 'what a check of run time needs' => sub {
     ok($u->all_become('up'), 'a reload with it');
     conf("$servers $check jitter=5%;")->reload;
     ok($u->all_become('up'), 'one with another check needs it no more');
+};
+
+
+subtest 'a port of run time, and unix sockets' => sub {
+    my $socket  = 'server unix:%%DIR%%/none.sock;';
+    my $refused = qr/check \d of upstream "u" has "port", and the unix socket unix:\S+ has none: one of them was set at run time in \S+:\d+/;
+    my $port    = { health_checks => [{ port => 8080 }] };
+
+    conf("$servers $check;")->reload;
+    is($u->api->call(PATCH => '', $port)->status, 200, 'a port');
+    conf("$servers $socket $check;");
+    like($t->reload_error, $refused, 'a reload with a unix socket');
+    conf("$servers $check fails=2;")->reload;
+
+    is($u->api->call(POST => 'servers',
+        { server => 'unix:' . $t->dir . '/none.sock' })->status, 201,
+        'a socket');
+    conf("$servers $check port=%%PORT_none%%;");
+    like($t->reload_error, $refused, 'a reload with a port');
+
+    # what the API has removed stays away
+
+    conf("$servers $socket $check;")->reload;
+    my ($id) = map { $_->{id} } grep { $_->{server} =~ /^unix/ }
+        $u->api->get->{peers}->@*;
+    is($u->api->call(DELETE => "servers/$id")->status, 200, 'no socket');
+    is($u->api->call(PATCH => '', $port)->status, 200, 'a port');
+    conf("$servers $socket $check; lrt_slow_start 1s;")->reload;
+    pass('a reload with what was removed');
+    conf("$servers $check;")->reload;
+};
+
+
+# A check is set while the new configuration, which has been read, waits for
+# a log that nobody reads.
+
+subtest 'what came too late to be refused' => sub {
+    my @with = (2, '', 'lrt_match ok { status 200; }');
+    my $fifo = $t->dir . '/fifo';
+
+    conf("$servers $check;", @with)->reload;
+    ok($t->wait_for(sub { !$t->old_workers }), 'no old workers');
+
+    POSIX::mkfifo($fifo, 0600) or die "$fifo: $!\n";
+    conf("$servers $check;", 2, '',
+        "access_log $fifo.before; access_log $fifo;");
+    my $mark = $t->log_mark;
+    $t->signal('HUP');
+    ok($t->wait_for(sub { -e "$fifo.before" }), 'a configuration is read');
+
+    is($u->api->call(PATCH => '', { health_checks => [
+        { match => 'ok', interval => "${ms}ms", uri => '/one' },
+        { interval => "${ms}ms", uri => '/two', fails => 1 },
+    ] })->status, 200, 'a check that it does not have the lrt_match of');
+
+    sysopen my $reader, $fifo, O_RDONLY | O_NONBLOCK or die "$fifo: $!\n";
+
+    my $left_out = qr/checks of upstream "u": check 0 is left out: there is no "lrt_match ok"/;
+    ok($t->wait_for(sub { $t->grep_log($left_out, $mark) }), 'it is left out');
+    $t->wait_for(sub { !$t->old_workers });
+    $_->clear for values %s;
+    ok($t->wait_for(sub { probes('a') > 2 }), 'the other is not');
+    is(uris('a'), '/two', 'really');
+    is(scalar $t->grep_log($left_out, $mark), 1, 'the log says so once');
+    is_deeply($u->api->get->{lrt}{skipped_checks},
+        [{ check => 0, reason => 'there is no "lrt_match ok"' }],
+        'the API as well');
+
+    fails('a');
+    ok($u->becomes(a => 'unhealthy'), 'who fails it is out of use');
+    passes('a');
+    ok($u->becomes(a => 'up'), 'who passes it is back');
+
+    my $id = $u->id('a');
+    is(LRT::API->new($t, base => '/api/lrt/1/upstreams')
+        ->call(POST => "/u/servers/$id/check?wait=5s")->status, 200,
+        'a probe now waits for the one that is asked');
+
+    conf("$servers $check;", @with)->reload;
+    $t->wait_for(sub { !$t->old_workers });
+    $s{a}->clear;
+    ok($t->wait_for(sub { uris('a') eq '/one /two' }),
+        'a reload with what it lacks: both');
+    is($u->api->get->{lrt}{skipped_checks}, undef, 'none is left out');
+    conf("$servers $check jitter=5%;")->reload;
 };
 
 

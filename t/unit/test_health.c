@@ -12,10 +12,10 @@
 
 static void test_verdicts(void);
 static void test_unclear(void);
-static void test_delay(void);
 static void test_strings(void);
 static void test_merge(void);
 static void test_out_and_back(void);
+static void test_falls(void);
 static void test_two_checks(void);
 static void test_mandatory(void);
 static void test_other_settings(void);
@@ -46,10 +46,10 @@ main(void)
 
     run(test_verdicts);
     run(test_unclear);
-    run(test_delay);
     run(test_strings);
     run(test_merge);
     run(test_out_and_back);
+    run(test_falls);
     run(test_two_checks);
     run(test_mandatory);
     run(test_other_settings);
@@ -154,36 +154,6 @@ test_unclear(void)
 
     word = step(word, &check, LRT_PROBE_FAILED);
     is_u64(lrt_verdict(word), LRT_FAILING, "the next one counts on");
-}
-
-
-static void
-test_delay(void)
-{
-    uint64_t      i, delay, low, high, sum;
-    lrt_check_t   check;
-
-    check = fx_check(1, 1);
-    check.interval = 5000;
-    check.jitter = 100;
-
-    low = UINT64_MAX;
-    high = 0;
-    sum = 0;
-
-    for (i = 0; i < 100000; i++) {
-        delay = lrt_check_delay(&check, tap_random());
-        low = (delay < low) ? delay : low;
-        high = (delay > high) ? delay : high;
-        sum += delay;
-    }
-
-    is_u64(low, 4750, "the shortest");
-    is_u64(high, 5250, "the longest");
-    ok(sum / i >= 4995 && sum / i <= 5005, "the interval in the mean");
-
-    check.jitter = 0;
-    is_u64(lrt_check_delay(&check, UINT64_MAX), 5000, "none");
 }
 
 
@@ -306,6 +276,63 @@ test_out_and_back(void)
     is_u64(fx.table.health[0].unhealthy, 1, "unhealthy");
     is_u64(fx.table.health[0].turns, 2, "turns");
     ok(fx.table.hot[0].health & LRT_HEALTH_RAMP, "it starts slowly");
+    ok(fx_quiet(&fx) == NULL, "valid at the end");
+
+    fx_close(&fx);
+}
+
+
+/* how often in a row it did not stay: all else is as if it never had failed */
+
+static void
+test_falls(void)
+{
+    fx_t         fx;
+    uint32_t     i;
+    lrt_hot_t   *hot;
+    lrt_turn_t   turn;
+    lrt_check_t  check;
+
+    fx_open(&fx, 8);
+    add(&fx, 0);
+    add(&fx, 1);
+
+    hot = &fx.table.hot[0];
+    check = fx_check(1, 1);
+    check.mandatory = 1;
+    set_checks(&fx, &check, 1);
+    probe(&fx, 0, 0, LRT_PROBE_PASSED, &turn);
+    hot->health &= ~(uint64_t) LRT_HEALTH_RAMP;
+
+    for (i = 1; i <= LRT_HEALTH_FALLS_MAX + 2; i++) {
+        fx.now += 1000;
+        probe(&fx, 0, 0, LRT_PROBE_FAILED, &turn);
+        ok(turn.turned && !takes_requests(&fx, 0), "out at once");
+        is_u64(turn.state, LRT_USE_FAILING, "as failing");
+
+        fx.now += 1000;
+        probe(&fx, 0, 0, LRT_PROBE_PASSED, &turn);
+        ok(turn.turned && takes_requests(&fx, 0), "back at once");
+        is_u64(lrt_health_falls(hot->health),
+               (i < LRT_HEALTH_FALLS_MAX) ? i : LRT_HEALTH_FALLS_MAX, "falls");
+
+        /* the slow start is over, or there is none */
+
+        hot->health &= ~(uint64_t) LRT_HEALTH_RAMP;
+    }
+
+    is_u64(fx.table.health[0].turns, 2 + 2 * (i - 1), "each turn is counted");
+
+    fx.now += LRT_HEALTH_STEADY;
+    probe(&fx, 0, 0, LRT_PROBE_FAILED, &turn);
+    is_u64(lrt_health_falls(hot->health), 1, "after a steady time");
+
+    probe(&fx, 0, 0, LRT_PROBE_PASSED, &turn);
+    fx.now += LRT_HEALTH_STEADY;
+    ok(hot->health & LRT_HEALTH_RAMP, "within a slow start");
+    probe(&fx, 0, 0, LRT_PROBE_FAILED, &turn);
+    is_u64(lrt_health_falls(hot->health), 2, "however long that takes");
+
     ok(fx_quiet(&fx) == NULL, "valid at the end");
 
     fx_close(&fx);

@@ -16,6 +16,8 @@
 
 
 static void test_fraction(void);
+static void test_flapping(void);
+static void test_falls_of_requests(void);
 static void test_turns(void);
 static void test_ties(void);
 static void test_held(void);
@@ -50,6 +52,8 @@ main(void)
     tap_begin();
 
     run(test_fraction);
+    run(test_flapping);
+    run(test_falls_of_requests);
     run(test_turns);
     run(test_ties);
     run(test_held);
@@ -116,6 +120,65 @@ test_fraction(void)
     }
 
     is_u64(i, 0, "it never falls");
+}
+
+
+/* who falls again and again gets more slowly to what broke it */
+
+static void
+test_flapping(void)
+{
+    uint32_t      i;
+    lrt_hot_t     hot;
+    lrt_params_t  params;
+
+    static const uint64_t  with[] = { 1, 1, 2, 4, 8, 8, 8, 8 };
+    static const uint64_t  without[] = { 0, 0, 0, 10, 20, 40, 80, 80 };
+
+    memset(&hot, 0, sizeof(lrt_hot_t));
+    params = fx_params(1);
+
+    for (i = 0; i <= LRT_HEALTH_FALLS_MAX; i++) {
+        hot.health = LRT_HEALTH_RAMP | i << LRT_HEALTH_FALLS_SHIFT;
+
+        is_u64(lrt_ramp_time(&params, &hot, 30000), 30000 * with[i],
+               "%u falls", i);
+        is_u64(lrt_ramp_time(&params, &hot, 0), 1000 * without[i],
+               "without a slow start");
+        is_u64(lrt_ramp_time(&params, &hot, LRT_MAX_TIME), LRT_MAX_TIME,
+               "never more than that");
+        is_u64(lrt_ramp_permille(&params, &hot, 1000, 500 * with[i]), 550,
+               "halfway");
+        is_u64(lrt_ramp_permille(&params, &hot, 0, 500 * without[i]),
+               without[i] ? 550 : 1000, "halfway without one");
+    }
+
+    params.slow_start = 100;
+    is_u64(lrt_ramp_time(&params, &hot, 30000), 800, "its own time");
+}
+
+
+/* max_fails counts only within a slow start, and an operator never does */
+
+static void
+test_falls_of_requests(void)
+{
+    lrt_hot_t  hot;
+
+    memset(&hot, 0, sizeof(lrt_hot_t));
+
+    lrt_health_readmit(&hot, 1000);
+    is_u64(lrt_health_falls(hot.health), 0, "out of full use");
+    lrt_health_readmit(&hot, 2000);
+    is_u64(lrt_health_falls(hot.health), 1, "out of a slow start");
+    lrt_health_ramp(&hot, 3000);
+    is_u64(lrt_health_falls(hot.health), 1, "by order");
+    lrt_health_readmit(&hot, 4000);
+    lrt_health_readmit(&hot, 3000000);
+    is_u64(lrt_health_falls(hot.health), 3, "however long that one took");
+    hot.health &= ~(uint64_t) LRT_HEALTH_RAMP;
+    lrt_health_readmit(&hot, 3010000);
+    is_u64(lrt_health_falls(hot.health), 3, "out of full use again");
 }
 
 
