@@ -291,9 +291,7 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
 
     dst->head->typical = src->head->typical;
     dst->head->known = src->head->known;
-    dst->head->known_sum = src->head->known_sum;
-    dst->head->spread = src->head->spread;
-    dst->head->usual = src->head->usual;
+    dst->head->learned = src->head->learned;
     dst->head->census = src->head->census;
     dst->head->told = src->head->told;
     dst->head->pace = src->head->pace;
@@ -798,6 +796,7 @@ lrt_draft_tier(lrt_draft_t *d, lrt_tier_e tier)
 
     lt->total = s.total;
     lt->stride = s.stride;
+    lt->even = s.even;
 }
 
 

@@ -7,15 +7,20 @@
  */
 
 
+#include "lrt_best.h"
 #include "lrt_estimate.h"
 #include "lrt_least_time.h"
 #include "lrt_pace.h"
 #include "lrt_rank.h"
 
 
-#define LRT_LEAST_TIME_SHIFT   14
 #define LRT_LEAST_TIME_MAX     ((uint64_t) 1 << 28)      /* us */
 #define LRT_LEAST_TIME_QUEUE   0xfffff
+
+/* bits of fraction of a cost, and those of them that a rank is without */
+
+#define LRT_COST_SHIFT         34
+#define LRT_COST_REST          20
 
 /* shares: one of the longest time is 1; a million of the largest fit 64 bits */
 
@@ -34,6 +39,7 @@
 #define LRT_LAG_DEVIATIONS     4
 
 
+static uint64_t lrt_least_time_cost(const lrt_score_t *score);
 static uint64_t lrt_least_time_key(const lrt_score_t *score);
 static uint64_t lrt_least_time_due(const lrt_score_t *score);
 static uint32_t lrt_least_time_point(const lrt_view_t *view);
@@ -48,27 +54,53 @@ static uint64_t lrt_least_time_trial(const lrt_score_t *score);
 const lrt_method_t  lrt_least_time_method = {
     "least_time",
     LRT_TAKES_TIME|LRT_TAKES_INFLIGHT,
+    lrt_least_time_cost,
     lrt_least_time_key,
     lrt_least_time_due,
     lrt_least_time_share,
-    lrt_rank_pick,
+    lrt_best_pick,
     lrt_least_time_point
 };
 
 
+/* the time that a request is expected to take, over the weight */
+
+static uint64_t
+lrt_least_time_cost(const lrt_score_t *score)
+{
+    uint64_t  cost, weight;
+
+    cost = lrt_least_time_expected(score) << LRT_COST_SHIFT;
+    weight = score->params->weight;
+
+    return (weight == 1) ? cost : (cost + weight / 2) / weight;
+}
+
+
+/*
+ * Times the requests that it would have.  Costs are rounded, so ranks have
+ * fewer bits of fraction and are rounded, too: servers are equal whose times
+ * by weight are, whatever their weights.
+ */
+
 static uint64_t
 lrt_least_time_key(const lrt_score_t *score)
 {
-    uint64_t  key, time, queue;
+    uint64_t  key, cost, queue, low;
 
     if (lrt_least_time_trial(score) <= score->now) {
         return 0;
     }
 
-    time = lrt_least_time_expected(score);
+    cost = score->cost ? score->cost : lrt_least_time_cost(score);
     queue = lrt_least_time_queue(score);
 
-    key = (time << LRT_LEAST_TIME_SHIFT) * queue / score->params->weight + 1;
+    /* the product has 82 bits */
+
+    low = (cost & UINT32_MAX) * queue + ((uint64_t) 1 << (LRT_COST_REST - 1));
+
+    key = ((cost >> 32) * queue << (32 - LRT_COST_REST))
+          + (low >> LRT_COST_REST) + 1;
 
     return lrt_ramping(score->hot) ? lrt_ramp_key(score, key) : key;
 }
@@ -202,7 +234,7 @@ lrt_least_time_lag(lrt_table_t *t, uint32_t slot, unsigned header,
     }
 
     typical = (uint32_t) lrt_load(&t->head->typical.value);
-    deviation = lrt_spread_deviation(lrt_load(&t->head->spread.value));
+    deviation = lrt_spread_deviation(lrt_load(&t->head->learned.spread));
 
     if (typical == 0
         || age < lrt_estimate_time(typical + LRT_LAG_DEVIATIONS * deviation

@@ -23,7 +23,7 @@
 
 static void lrt_select_reason(const lrt_view_t *view, const lrt_ask_t *ask,
     uint32_t slot, unsigned point, lrt_reason_t *reason);
-static void lrt_select_learn(lrt_table_t *t, lrt_hot_t *hot,
+static unsigned lrt_select_learn(lrt_table_t *t, lrt_hot_t *hot,
     const lrt_policy_t *policy, const lrt_outcome_t *out, uint64_t now);
 static void lrt_select_passed(lrt_table_t *t, const lrt_entry_t *entry,
     lrt_hot_t *hot, uint64_t now);
@@ -66,7 +66,7 @@ lrt_select(lrt_table_t *t, const lrt_owner_t *owner, const lrt_ask_t *ask,
 
         if (!lrt_select_enter(&view, owner, slot, pick)) {
             lrt_ledger_leave(t, owner, slot);
-            lrt_rank_touch(t, slot, ask->now);
+            lrt_rank_counted(t, slot, ask->now);
             continue;
         }
 
@@ -75,7 +75,7 @@ lrt_select(lrt_table_t *t, const lrt_owner_t *owner, const lrt_ask_t *ask,
         lrt_store(&t->hot[slot].trial,
                   lrt_trial(ask->now,
                             lrt_spread_samples(
-                                          lrt_load(&t->head->spread.value))));
+                                       lrt_load(&t->head->learned.spread))));
 
         /* if this is a trial, the server is due again whatever comes of it */
 
@@ -84,7 +84,7 @@ lrt_select(lrt_table_t *t, const lrt_owner_t *owner, const lrt_ask_t *ask,
                                                   &t->hot[slot]));
         }
 
-        lrt_rank_touch(t, slot, ask->now);
+        lrt_rank_counted(t, slot, ask->now);
         lrt_stats_selected(&t->detail[slot].stats, ask->wall);
 
         return LRT_OK;
@@ -144,6 +144,7 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
     const lrt_outcome_t *out, uint64_t now)
 {
     uint64_t             generation;
+    unsigned             learned;
     lrt_hot_t           *hot;
     lrt_stats_t         *st;
     const lrt_side_t    *side;
@@ -160,9 +161,11 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
 
     /* a server that was removed meanwhile has no parameters any more */
 
+    learned = 0;
+
     if (entry->ident == pick->ident) {
 
-        lrt_select_learn(t, hot, &side->policy, out, now);
+        learned = lrt_select_learn(t, hot, &side->policy, out, now);
 
         if (how == LRT_ENDED_WELL) {
             lrt_select_passed(t, entry, hot, now);
@@ -176,7 +179,12 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
 
     lrt_point(LRT_POINT_COUNT_OUT_CELL);
 
-    lrt_rank_touch(t, pick->slot, now);
+    if (learned) {
+        lrt_rank_touch(t, pick->slot, now);
+
+    } else {
+        lrt_rank_counted(t, pick->slot, now);
+    }
 
     return how;
 }
@@ -250,42 +258,48 @@ lrt_select_reason(const lrt_view_t *view, const lrt_ask_t *ask, uint32_t slot,
 }
 
 
-/* two workers at once may lose a sample, which is no more than one less */
+/*
+ * Returns whether the estimate is another one.  Two workers at once may lose a
+ * sample, which is no more than one less.
+ */
 
-static void
+static unsigned
 lrt_select_learn(lrt_table_t *t, lrt_hot_t *hot, const lrt_policy_t *policy,
     const lrt_outcome_t *out, uint64_t now)
 {
-    uint64_t  time, before, after, *spread, *usual;
+    uint64_t         time, before, after;
+    lrt_learned_t   *learned;
 
     time = policy->last_byte ? out->last_byte : out->header;
     before = lrt_load(&hot->estimate);
-    usual = &t->head->usual.value;
+    learned = &t->head->learned;
 
     if (time == 0) {
 
         after = lrt_outcome_failed(out)
-                ? lrt_estimate_fail(before, (uint32_t) lrt_load(usual), now)
+                ? lrt_estimate_fail(before,
+                                    (uint32_t) lrt_load(&learned->usual), now)
                 : before;
 
-        if (after != before) {
-            lrt_store(&hot->estimate, after);
-            lrt_rank_learned(t, before, after, now);
+        if (after == before) {
+            return 0;
         }
 
-        return;
+    } else {
+        after = lrt_estimate_add(before, time, now);
+
+        lrt_store(&learned->usual,
+                  lrt_usual_add(lrt_load(&learned->usual), time));
+
+        lrt_store(&learned->spread,
+                  lrt_spread_add(lrt_load(&learned->spread),
+                                 lrt_estimate_deviation(before, time)));
     }
-
-    after = lrt_estimate_add(before, time, now);
-    spread = &t->head->spread.value;
-
-    lrt_store(usual, lrt_usual_add(lrt_load(usual), time));
-
-    lrt_store(spread, lrt_spread_add(lrt_load(spread),
-                                     lrt_estimate_deviation(before, time)));
 
     lrt_store(&hot->estimate, after);
     lrt_rank_learned(t, before, after, now);
+
+    return 1;
 }
 
 

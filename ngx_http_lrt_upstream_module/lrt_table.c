@@ -14,7 +14,7 @@
 /* what one server takes, without the ledger and the hash index */
 
 #define LRT_PER_PEER                                                          \
-    (sizeof(lrt_hot_t) + LRT_TIERS * sizeof(uint64_t)                         \
+    (sizeof(lrt_hot_t) + (1 + LRT_TIERS) * sizeof(uint64_t)                   \
      + 2 * (sizeof(lrt_entry_t) + 2 * sizeof(uint32_t) + sizeof(uint64_t))    \
      + sizeof(lrt_health_t) + sizeof(lrt_detail_t) + sizeof(lrt_gone_t))
 
@@ -139,6 +139,8 @@ lrt_table_layout(lrt_table_t *t, uint32_t capacity, uint32_t rows)
 
     t->capacity = capacity;
     t->rows = rows;
+    t->stride = (capacity + 1 + LRT_CACHE_LINE / sizeof(uint64_t) - 1)
+                & ~(uint32_t) (LRT_CACHE_LINE / sizeof(uint64_t) - 1);
     t->index_size = 16;
 
     while (t->index_size < 2 * capacity) {
@@ -151,6 +153,7 @@ lrt_table_layout(lrt_table_t *t, uint32_t capacity, uint32_t rows)
 
     lrt_place(head, 1);
     lrt_place(hot, capacity);
+    lrt_place(cost, capacity);
 
     for (i = 0; i < LRT_TIERS; i++) {
         lrt_place(key[i], capacity);
@@ -169,7 +172,7 @@ lrt_table_layout(lrt_table_t *t, uint32_t capacity, uint32_t rows)
     lrt_place(health, capacity);
     lrt_place(detail, capacity);
     lrt_place(gone, capacity);
-    lrt_place(cell, (size_t) rows * capacity);
+    lrt_place(cell, (size_t) rows * t->stride);
 
 #undef lrt_place
 
@@ -311,6 +314,10 @@ lrt_table_schedule(const lrt_table_t *t, uint64_t generation, lrt_tier_e tier,
     s->n = lrt_load(&lt->n);
     s->stride = lrt_load(&lt->stride);
     s->total = lrt_load(&lt->total);
+
+    /* numbers of two generations, mixed, would lead out of the arrays */
+
+    s->even = lrt_load(&lt->even) && s->total == s->n;
     s->reach = t->reach[generation & 1] + first;
     s->guide = t->guide[generation & 1] + first;
 }

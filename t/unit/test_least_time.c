@@ -309,7 +309,7 @@ test_sample(void)
     lt_end(&fx, 1, LRT_ENDED_WELL, &out);
     is_u64(fx.table.hot[1].estimate, 0, "last_byte: without an end nothing");
 
-    is_u64(lrt_spread_samples(lrt_load(&fx.table.head->spread.value)), 1,
+    is_u64(lrt_spread_samples(lrt_load(&fx.table.head->learned.spread)), 1,
            "nor is it counted as a sample");
 
     fx_close(&fx);

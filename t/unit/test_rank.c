@@ -6,6 +6,7 @@
 
 #include "tap.h"
 #include "fixture.h"
+#include "lrt_best.h"
 
 
 #define CAPACITY     200             /* three blocks and a part of one */
@@ -199,8 +200,8 @@ test_repair(void)
 static void
 test_best(void)
 {
-    uint32_t      i, j, blocks;
-    uint64_t      best;
+    uint32_t      i, j;
+    lrt_best_t    best;
     lrt_view_t    view;
     lrt_pick_t    pick;
     lrt_tried_t   tried[10];
@@ -237,10 +238,10 @@ test_best(void)
             }
         }
 
-        best = lrt_rank_best(&view, &blocks);
+        lrt_best_find(&view, &best);
 
-        if (!check(best == slow_best(&view) && blocks > 0,
-                   "best rank %llu, is %llu", (unsigned long long) best,
+        if (!check(best.key == slow_best(&view) && best.blocks > 0,
+                   "best rank %llu, is %llu", (unsigned long long) best.key,
                    (unsigned long long) slow_best(&view)))
         {
             return;

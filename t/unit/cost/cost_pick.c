@@ -259,7 +259,7 @@ cost_estimates(void)
     uint32_t  i, j;
     uint64_t  word[TIMES], *spread;
 
-    spread = &fx.table.head->spread.value;
+    spread = &fx.table.head->learned.spread;
 
     for (i = 0; i < TIMES; i++) {
         word[i] = 0;
