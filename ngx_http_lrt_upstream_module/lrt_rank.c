@@ -20,7 +20,7 @@
 
 /* slots that all picks together may look at beside the audit */
 
-#define LRT_REFRESH_PER_MS   64
+#define LRT_REFRESH_PER_MS   16
 
 
 /* keys beside one that may be equal, and so spare a look at the whole block */
@@ -261,10 +261,13 @@ lrt_rank_key(const lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
         return LRT_KEY_NEVER;
     }
 
-    lrt_rules(t, generation, tier, &rules);
+    if (!lrt_usable_anyway(&entry, &t->hot[slot])) {
 
-    if (!lrt_usable(&entry, &t->hot[slot], &rules, now)) {
-        return LRT_KEY_NEVER;
+        lrt_rules(t, generation, tier, &rules);
+
+        if (!lrt_usable(&entry, &t->hot[slot], &rules, now)) {
+            return LRT_KEY_NEVER;
+        }
     }
 
     lrt_rank_score_slot(t, &score, &side->policy, &entry.params, slot, now);
