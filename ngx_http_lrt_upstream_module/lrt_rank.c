@@ -432,9 +432,13 @@ lrt_rank_cost(const lrt_table_t *t, uint32_t slot, uint64_t now)
     side = lrt_table_side(t, generation);
     method = lrt_method(lrt_load(&side->policy.method));
 
+    if (method->cost == NULL) {
+        return 0;
+    }
+
     entry = lrt_table_entries(t, generation)[slot];
 
-    if (method->cost == NULL || entry.params.weight == 0) {
+    if (entry.params.weight == 0) {
         return 0;
     }
 
