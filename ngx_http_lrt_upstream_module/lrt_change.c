@@ -796,7 +796,6 @@ lrt_draft_tier(lrt_draft_t *d, lrt_tier_e tier)
 
     lt->total = s.total;
     lt->stride = s.stride;
-    lt->even = s.even;
 }
 
 

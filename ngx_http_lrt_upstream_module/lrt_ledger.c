@@ -295,7 +295,7 @@ lrt_ledger_settle_held(lrt_table_t *t, const lrt_registry_t *reg)
         && lrt_ledger_drifted(held - sum, &head->held_drift,
                               &head->held_seen))
     {
-        (void) lrt_sub(&head->held_more, (uint64_t) (int64_t) (held - sum));
+        (void) lrt_sub(&head->held_more, held - sum);
     }
 }
 

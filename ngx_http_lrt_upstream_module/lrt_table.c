@@ -23,6 +23,9 @@ typedef char  lrt_per_peer_is_in_budget[
 typedef char  lrt_hot_is_one_line[
                               (sizeof(lrt_hot_t) == LRT_CACHE_LINE) ? 1 : -1];
 
+typedef char  lrt_head_is_whole_lines[
+                       (sizeof(lrt_head_t) % LRT_CACHE_LINE == 0) ? 1 : -1];
+
 
 static size_t lrt_table_layout(lrt_table_t *t, uint32_t capacity,
     uint32_t rows);
@@ -315,9 +318,13 @@ lrt_table_schedule(const lrt_table_t *t, uint64_t generation, lrt_tier_e tier,
     s->stride = lrt_load(&lt->stride);
     s->total = lrt_load(&lt->total);
 
-    /* numbers of two generations, mixed, would lead out of the arrays */
+    /*
+     * Each has one point, if all have some.  Numbers of two generations, mixed,
+     * would lead out of the arrays.
+     */
 
-    s->even = lrt_load(&lt->even) && s->total == s->n;
+    s->even = (s->total == s->n && lrt_load(&lt->active) == s->n);
+    s->stride = (s->stride < s->total) ? s->stride : 1;
     s->reach = t->reach[generation & 1] + first;
     s->guide = t->guide[generation & 1] + first;
 }

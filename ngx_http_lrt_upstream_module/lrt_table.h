@@ -117,8 +117,6 @@ typedef struct {
     uint64_t             total;          /* of the schedule */
     uint32_t             stride;
     uint32_t             lone;           /* never shut out by max_fails */
-    uint32_t             even;           /* schedule */
-    uint32_t             reserved;
 } lrt_tier_t;
 
 
@@ -182,8 +180,7 @@ typedef struct {
     uint32_t             superseded;
     uint32_t             held_seen;      /* see lrt_ledger.h */
     int32_t              held_drift;
-    uint64_t             held_more;
-    uint32_t             reserved;
+    int32_t              held_more;
     uint64_t             ngone;
     uint64_t             audited;        /* ms */
     uint64_t             refreshed;      /* ms; see lrt_rank.h */
@@ -208,6 +205,8 @@ typedef struct {
     char                 state_why[LRT_WHY_LEN];
 
     lrt_side_t           side[2];
+
+    uint64_t             reserved[4];    /* lines are lines of the cache */
 
     lrt_line_t           generation;
     lrt_line_t           wake;           /* ms; see lrt_rank.h */
