@@ -206,7 +206,7 @@ typedef struct {
 
     lrt_side_t           side[2];
 
-    uint64_t             reserved[4];    /* lines are lines of the cache */
+    uint64_t             reserved[5];    /* lines are lines of the cache */
 
     lrt_line_t           generation;
     lrt_line_t           wake;           /* ms; see lrt_rank.h */
