@@ -57,7 +57,8 @@ void lrt_test_point(unsigned point);
 #define LRT_POINT_COMMIT_DONE       11   /* writer: tidied, lock held */
 #define LRT_POINT_ZAP_CELL          12   /* dead cell taken, total not */
 #define LRT_POINT_SLOT_CLEARED      13   /* writer: slot clear, not said so */
-#define LRT_POINTS                  14
+#define LRT_POINT_RANK_COST         14   /* cost stored, key not */
+#define LRT_POINTS                  15
 
 
 #endif /* _LRT_ATOMIC_H_INCLUDED_ */

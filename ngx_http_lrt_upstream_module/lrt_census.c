@@ -38,7 +38,7 @@ lrt_census(lrt_table_t *t, uint64_t now)
     unsigned   changed;
     uint64_t  *p, word, old;
 
-    p = &t->head->census;
+    p = &t->head->census.value;
     changed = 0;
 
     for ( ;; ) {
@@ -83,7 +83,7 @@ lrt_census_news(lrt_table_t *t, unsigned *before, unsigned *after)
 {
     uint64_t  is, told;
 
-    is = lrt_load(&t->head->census) & LRT_CENSUS_PANIC;
+    is = lrt_load(&t->head->census.value) & LRT_CENSUS_PANIC;
     told = lrt_load(&t->head->told);
 
     *before = (unsigned) told;

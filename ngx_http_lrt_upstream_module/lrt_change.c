@@ -289,16 +289,12 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
         }
     }
 
-    dst->head->typical = src->head->typical;
-    dst->head->known = src->head->known;
-    dst->head->known_sum = src->head->known_sum;
-    dst->head->errors = src->head->errors;
-    dst->head->stalls = src->head->stalls;
-    dst->head->spread = src->head->spread;
-    dst->head->usual = src->head->usual;
-    dst->head->census = src->head->census;
+    dst->head->typical.value = src->head->typical.value;
+    dst->head->known.value = src->head->known.value;
+    dst->head->learned = src->head->learned;
+    dst->head->census.value = src->head->census.value;
     dst->head->told = src->head->told;
-    dst->head->pace = src->head->pace;
+    dst->head->pace.value = src->head->pace.value;
 
     d.side->policy = side->policy;
     d.side->settings = side->settings;

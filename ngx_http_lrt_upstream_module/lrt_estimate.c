@@ -243,25 +243,43 @@ lrt_spread_deviation(uint64_t word)
 uint32_t
 lrt_estimate_judge(uint64_t word, uint32_t typical, uint64_t spread)
 {
-    uint32_t  log;
-    uint64_t  chance, count;
+    uint32_t  log, half;
+    uint64_t  difference, least, deviation, count;
 
     if (word == 0 || typical == 0) {
         return typical;
     }
 
     log = lrt_estimate_log(word);
-
-    /* the root of the count, whose fraction has four bits, times 1024 */
+    difference = (log > typical) ? log - typical : typical - log;
 
     count = lrt_word_count(word);
+    least = LRT_TOLERANCE + 2 * LRT_LOG_ONE * LRT_COUNT_ONE / count;
 
-    chance = (uint64_t) lrt_spread_deviation(spread) * 1024
-             / lrt_sqrt(count << 16)
-             + 2 * LRT_LOG_ONE * LRT_COUNT_ONE / count
-             + LRT_TOLERANCE;
+    if (difference <= least) {
+        return typical;
+    }
 
-    return (log > typical + chance || log + chance < typical) ? log : typical;
+    difference -= least;
+
+    /* over the root of the count, whose fraction has four bits, times 1024 */
+
+    deviation = (uint64_t) lrt_spread_deviation(spread) * 1024;
+    count <<= 16;
+
+    /* mostly a power of two on either side of the root is enough to know */
+
+    half = (63 - (uint32_t) __builtin_clzll(count | 1)) / 2;
+
+    if (difference <= deviation >> (half + 1)) {
+        return typical;
+    }
+
+    if (difference > deviation >> half) {
+        return log;
+    }
+
+    return (difference > deviation / lrt_sqrt(count)) ? log : typical;
 }
 
 

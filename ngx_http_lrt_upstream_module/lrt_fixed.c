@@ -66,21 +66,21 @@ lrt_log2_below(uint64_t v)
 uint64_t
 lrt_exp2(uint64_t y)
 {
-    int64_t   x, part;
-    uint64_t  value;
+    uint64_t  x, part, poly, value;
     unsigned  octave;
 
-    static const int64_t  r[] = {
-        1317915831, 286380939, 46671918, 8145238
-    };
-
     octave = (unsigned) (y >> 32);
-    x = (int64_t) (y & UINT32_MAX);
+    x = y & UINT32_MAX;
 
-    part = ((LRT_ONE - x) >> 1) * (x >> 1) / (LRT_ONE >> 2);
-    part = lrt_poly(r, 4, x) * (part >> 1) / (LRT_ONE >> 1);
+    /* nothing here is ever below 0, so shifts are exact divisions */
 
-    value = (uint64_t) (LRT_ONE + x - part);
+    part = ((LRT_ONE - x) >> 1) * (x >> 1) >> 30;
+
+    poly = 46671918 + (8145238 * x >> 32);
+    poly = 286380939 + (poly * x >> 32);
+    poly = 1317915831 + (poly * x >> 32);
+
+    value = LRT_ONE + x - (poly * (part >> 1) >> 31);
 
     return (octave < 32) ? value >> (32 - octave) : value << (octave - 32);
 }

@@ -77,7 +77,7 @@ lrt_snapshot(const lrt_table_t *t, lrt_snapshot_t *snap, lrt_peer_t *peer,
         for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
             lrt_rules(t, generation, tier, &snap->rules[tier]);
             snap->well[tier] = lrt_census_well(
-                                  lrt_load(&t->head->census), tier);
+                                  lrt_load(&t->head->census.value), tier);
         }
 
         for (slot = 0; slot < t->capacity; slot++) {

@@ -18,6 +18,7 @@
 
 #include "lrt_iphash.h"
 #include "lrt_fixed.h"
+#include "lrt_ledger.h"
 
 
 #define LRT_POINTS_TRIED     8
@@ -41,6 +42,7 @@ static unsigned lrt_iphash_room(const lrt_view_t *view, uint32_t slot);
 const lrt_method_t  lrt_iphash_method = {
     "iphash_ext",
     LRT_TAKES_CLIENT|LRT_TAKES_BALANCE|LRT_NO_BACKUP,
+    NULL,
     NULL,
     NULL,
     NULL,
@@ -278,20 +280,18 @@ lrt_iphash_spill(const lrt_view_t *view, uint64_t client, unsigned bounded)
 static unsigned
 lrt_iphash_room(const lrt_view_t *view, uint32_t slot)
 {
-    int64_t   held, inflight;
-    uint64_t  limit, whole;
+    int64_t   inflight;
+    uint64_t  held, limit, whole;
 
     if (view->policy->balance == 0 || view->weight == 0) {
         return 1;
     }
 
-    held = (int64_t) lrt_load(&view->table->head->held.value);
+    held = lrt_ledger_held(view->table) + 1;
     inflight = lrt_load(&view->table->hot[slot].inflight);
 
-    held = (held > 0) ? held + 1 : 1;
-
     whole = view->weight * 1000;
-    limit = ((uint64_t) held * view->policy->balance
+    limit = (held * view->policy->balance
              * view->entry[slot].params.weight + whole - 1) / whole;
 
     return inflight < (int64_t) limit;

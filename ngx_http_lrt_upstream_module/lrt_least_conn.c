@@ -7,7 +7,7 @@
  */
 
 
-#include "lrt_rank.h"
+#include "lrt_best.h"
 
 
 #define LRT_LEAST_CONN_SHIFT  40
@@ -20,10 +20,11 @@ static uint64_t lrt_least_conn_key(const lrt_score_t *score);
 const lrt_method_t  lrt_least_conn_method = {
     "least_conn_ext",
     0,
+    NULL,
     lrt_least_conn_key,
     NULL,
     NULL,
-    lrt_rank_pick,
+    lrt_best_pick,
     lrt_round_robin_pick
 };
 
@@ -47,7 +48,13 @@ lrt_least_conn_key(const lrt_score_t *score)
         count = LRT_LEAST_CONN_MAX;
     }
 
-    key = (count << LRT_LEAST_CONN_SHIFT) / score->params->weight;
+    key = count << LRT_LEAST_CONN_SHIFT;
+
+    /* a division is dear, and most servers weigh 1 */
+
+    if (score->params->weight != 1) {
+        key /= score->params->weight;
+    }
 
     return lrt_ramping(score->hot) ? lrt_ramp_key(score, key) : key;
 }

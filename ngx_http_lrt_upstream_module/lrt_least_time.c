@@ -7,6 +7,7 @@
  */
 
 
+#include "lrt_best.h"
 #include "lrt_errors.h"
 #include "lrt_estimate.h"
 #include "lrt_fixed.h"
@@ -31,7 +32,7 @@
 #define LRT_PROBATION_SAMPLES  3
 #define LRT_PROBATION_COST     16
 
-/* ranks from here on are those of suspects: all others go before them */
+/* costs from here on are those of suspects: all others go before them */
 
 #define LRT_LEAST_TIME_LAST    ((uint64_t) 1 << 40)
 
@@ -53,6 +54,7 @@
 #define LRT_LAG_DEVIATIONS     3
 
 
+static uint64_t lrt_least_time_cost(const lrt_score_t *score);
 static uint64_t lrt_least_time_key(const lrt_score_t *score);
 static uint64_t lrt_least_time_due(const lrt_score_t *score);
 static uint32_t lrt_least_time_point(const lrt_view_t *view);
@@ -69,23 +71,47 @@ static uint64_t lrt_least_time_trial(const lrt_score_t *score);
 const lrt_method_t  lrt_least_time_method = {
     "least_time",
     LRT_TAKES_TIME|LRT_TAKES_INFLIGHT,
+    lrt_least_time_cost,
     lrt_least_time_key,
     lrt_least_time_due,
     lrt_least_time_share,
-    lrt_rank_pick,
+    lrt_best_pick,
     lrt_least_time_point
 };
 
 
+/* logarithms with 32 bits of fraction: of the time, and what comes on top */
+
+static uint64_t
+lrt_least_time_cost(const lrt_score_t *score)
+{
+    uint64_t  cost;
+
+    cost = (uint64_t) lrt_least_time_log(score) << (32 - LRT_LOG_SHIFT);
+
+    if (lrt_ramping(score->hot)) {
+        cost += (lrt_log2(LRT_RAMP_FULL)
+                 - lrt_log2(lrt_ramp_permille(score->params, score->hot,
+                                              score->slow_start, score->now)))
+                * LRT_LEAST_TIME_POWER / 256;
+    }
+
+    /* 0 is unknown */
+
+    return cost + 1
+           + (lrt_errors_suspected(score->errors) ? LRT_LEAST_TIME_LAST : 0);
+}
+
+
 /*
- * Logarithms with 32 bits of fraction.  Requests and weight are divided first:
- * equal quotients make equal ranks.
+ * And the power of the requests that it would have.  These and the weight are
+ * divided first: equal quotients make equal ranks.
  */
 
 static uint64_t
 lrt_least_time_key(const lrt_score_t *score)
 {
-    uint64_t  key, queue;
+    uint64_t  cost, queue;
 
     if (lrt_least_time_trial(score) <= score->now) {
         return 0;
@@ -98,18 +124,11 @@ lrt_least_time_key(const lrt_score_t *score)
         queue = (queue < LRT_LEAST_TIME_QUEUE) ? queue : LRT_LEAST_TIME_QUEUE;
     }
 
-    key = lrt_log2((queue << LRT_LEAST_TIME_SHIFT) / score->params->weight);
+    cost = score->cost ? score->cost : lrt_least_time_cost(score);
 
-    if (lrt_ramping(score->hot)) {
-        key += lrt_log2(LRT_RAMP_FULL)
-               - lrt_log2(lrt_ramp_permille(score->params, score->hot,
-                                            score->slow_start, score->now));
-    }
+    queue = (queue << LRT_LEAST_TIME_SHIFT) / score->params->weight;
 
-    key = key * LRT_LEAST_TIME_POWER / 256;
-    key += (uint64_t) lrt_least_time_log(score) << (32 - LRT_LOG_SHIFT);
-
-    return key + (lrt_errors_suspected(score->errors) ? LRT_LEAST_TIME_LAST : 0);
+    return cost + lrt_log2(queue) * LRT_LEAST_TIME_POWER / 256;
 }
 
 
@@ -230,7 +249,7 @@ lrt_least_time_answers(const lrt_score_t *score)
     }
 
     pace = lrt_load(&score->probes->health[score->slot].pace);
-    probed = (uint32_t) lrt_load(&score->probes->head->pace);
+    probed = (uint32_t) lrt_load(&score->probes->head->pace.value);
 
     return lrt_pace_scale(log ? log : probed, lrt_pace_now(pace),
                           word ? lrt_pace_then(pace) : probed);
@@ -253,8 +272,8 @@ lrt_least_time_lag(lrt_table_t *t, uint32_t slot, unsigned header,
         return;
     }
 
-    typical = (uint32_t) lrt_load(&t->head->typical);
-    deviation = lrt_spread_deviation(lrt_load(&t->head->spread));
+    typical = (uint32_t) lrt_load(&t->head->typical.value);
+    deviation = lrt_spread_deviation(lrt_load(&t->head->learned.spread));
 
     if (typical == 0
         || age < lrt_estimate_time(typical + LRT_LAG_DEVIATIONS * deviation

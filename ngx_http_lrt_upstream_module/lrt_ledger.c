@@ -18,7 +18,10 @@ static uint32_t lrt_ledger_sum(lrt_table_t *t, const lrt_registry_t *reg,
     uint32_t slot);
 static void lrt_ledger_settle(lrt_table_t *t, const lrt_registry_t *reg,
     uint32_t slot);
-static void lrt_ledger_settle_held(lrt_table_t *t);
+static void lrt_ledger_settle_held(lrt_table_t *t, const lrt_registry_t *reg);
+static int32_t lrt_ledger_held_sum(const lrt_table_t *t);
+static uint32_t lrt_ledger_count_in(const lrt_owner_t *owner, uint64_t *cell);
+static void lrt_ledger_count_out(const lrt_owner_t *owner, uint64_t *cell);
 static unsigned lrt_ledger_drifted(int32_t drift, int32_t *last,
     uint32_t *seen);
 
@@ -26,9 +29,7 @@ static unsigned lrt_ledger_drifted(int32_t drift, int32_t *last,
 int32_t
 lrt_ledger_enter(lrt_table_t *t, const lrt_owner_t *owner, uint32_t slot)
 {
-    unsigned   own;
-    uint32_t   used;
-    uint64_t  *cell, old, next;
+    uint32_t  used, left;
 
     used = lrt_load(&t->head->rows_used);
 
@@ -38,23 +39,15 @@ lrt_ledger_enter(lrt_table_t *t, const lrt_owner_t *owner, uint32_t slot)
         /* "used" was reloaded */
     }
 
-    cell = lrt_table_cell(t, owner->row, slot);
-    old = lrt_load(cell);
+    (void) lrt_ledger_count_in(owner, lrt_table_row(t, owner->row));
 
-    /* what a dead owner of the row left may be zapped at the same time */
+    left = lrt_ledger_count_in(owner, lrt_table_cell(t, owner->row, slot));
 
-    do {
-        own = (lrt_cell_serial(old) == owner->serial);
-        next = own ? old + 1 : lrt_cell(owner->serial, 1);
-    } while (!lrt_cas(cell, old, next));
-
-    if (!own && lrt_cell_count(old)) {
-        (void) lrt_sub(&t->hot[slot].inflight, (int32_t) lrt_cell_count(old));
+    if (left) {
+        (void) lrt_sub(&t->hot[slot].inflight, (int32_t) left);
     }
 
     lrt_point(LRT_POINT_COUNT_IN_CELL);
-
-    (void) lrt_add(&t->head->held.value, 1);
 
     return lrt_add(&t->hot[slot].inflight, 1);
 }
@@ -63,19 +56,73 @@ lrt_ledger_enter(lrt_table_t *t, const lrt_owner_t *owner, uint32_t slot)
 void
 lrt_ledger_leave(lrt_table_t *t, const lrt_owner_t *owner, uint32_t slot)
 {
-    uint64_t  *cell, old;
-
     (void) lrt_sub(&t->hot[slot].inflight, 1);
-    (void) lrt_sub(&t->head->held.value, 1);
 
     lrt_point(LRT_POINT_COUNT_OUT_TOTAL);
 
-    cell = lrt_table_cell(t, owner->row, slot);
+    lrt_ledger_count_out(owner, lrt_table_cell(t, owner->row, slot));
+    lrt_ledger_count_out(owner, lrt_table_row(t, owner->row));
+}
+
+
+/* returns what a dead owner of the row has left, which is now the caller's */
+
+static uint32_t
+lrt_ledger_count_in(const lrt_owner_t *owner, uint64_t *cell)
+{
+    unsigned  own;
+    uint64_t  old, next;
+
+    old = lrt_load(cell);
+
+    /* it may be zapped at the same time */
+
+    do {
+        own = (lrt_cell_serial(old) == owner->serial);
+        next = own ? old + 1 : lrt_cell(owner->serial, 1);
+    } while (!lrt_cas(cell, old, next));
+
+    return own ? 0 : lrt_cell_count(old);
+}
+
+
+static void
+lrt_ledger_count_out(const lrt_owner_t *owner, uint64_t *cell)
+{
+    uint64_t  old;
+
     old = lrt_load(cell);
 
     if (lrt_cell_serial(old) == owner->serial && lrt_cell_count(old)) {
         (void) lrt_sub(cell, 1);
     }
+}
+
+
+uint64_t
+lrt_ledger_held(const lrt_table_t *t)
+{
+    int32_t  held;
+
+    held = lrt_ledger_held_sum(t);
+
+    return (held > 0) ? (uint64_t) held : 0;
+}
+
+
+static int32_t
+lrt_ledger_held_sum(const lrt_table_t *t)
+{
+    uint32_t  row, used, sum;
+
+    sum = (uint32_t) lrt_load(&t->head->held_more);
+    used = lrt_load(&t->head->rows_used);
+
+    for (row = 0; row < used && row < t->rows; row++) {
+        sum += lrt_cell_count(lrt_load(lrt_table_row(t, row)));
+    }
+
+    return (int32_t) sum;
 }
 
 
@@ -119,7 +166,7 @@ lrt_ledger_audit(lrt_table_t *t, const lrt_registry_t *reg, uint64_t now)
         lrt_ledger_settle(t, reg, slot);
     }
 
-    lrt_ledger_settle_held(t);
+    lrt_ledger_settle_held(t, reg);
 
     (void) lrt_census(t, now);
     lrt_rank_refresh(t, now);
@@ -209,28 +256,46 @@ lrt_ledger_settle(lrt_table_t *t, const lrt_registry_t *reg, uint32_t slot)
 }
 
 
+/*
+ * A row's own sum may differ from that of its cells after its owner was taken
+ * for dead and lives: what is missing in all rows together is kept apart.
+ */
+
 static void
-lrt_ledger_settle_held(lrt_table_t *t)
+lrt_ledger_settle_held(lrt_table_t *t, const lrt_registry_t *reg)
 {
-    int32_t      sum;
-    uint32_t     slot;
-    uint64_t     held;
+    int32_t      held, sum;
+    uint32_t     row, slot, used;
+    uint64_t    *cell, value;
     lrt_head_t  *head;
 
     head = t->head;
-    held = lrt_load(&head->held.value);
+    used = lrt_load(&head->rows_used);
+
+    for (row = 0; row < used && row < t->rows; row++) {
+
+        cell = lrt_table_row(t, row);
+        value = lrt_load(cell);
+
+        if (lrt_cell_count(value)
+            && !lrt_registry_serial_alive(reg, row, lrt_cell_serial(value)))
+        {
+            (void) lrt_cas(cell, value, 0);
+        }
+    }
+
+    held = lrt_ledger_held_sum(t);
     sum = 0;
 
     for (slot = 0; slot < t->capacity; slot++) {
         sum += lrt_load(&t->hot[slot].inflight);
     }
 
-    if (lrt_load(&head->held.value) == held
-        && lrt_ledger_drifted((int32_t) held - sum, &head->held_drift,
+    if (lrt_ledger_held_sum(t) == held
+        && lrt_ledger_drifted(held - sum, &head->held_drift,
                               &head->held_seen))
     {
-        (void) lrt_sub(&head->held.value,
-                       (uint64_t) ((int64_t) (int32_t) held - sum));
+        (void) lrt_sub(&head->held_more, held - sum);
     }
 }
 

@@ -34,6 +34,10 @@ int32_t lrt_ledger_enter(lrt_table_t *t, const lrt_owner_t *owner,
     uint32_t slot);
 void lrt_ledger_leave(lrt_table_t *t, const lrt_owner_t *owner, uint32_t slot);
 
+/* requests on all servers, by what each row says of itself; never below 0 */
+
+uint64_t lrt_ledger_held(const lrt_table_t *t);
+
 /*
  * Whether nobody holds the slot.  Exact for a slot that is in no published
  * generation: whoever picks it late finds that out after he entered it.

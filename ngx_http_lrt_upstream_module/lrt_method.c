@@ -4,20 +4,11 @@
  */
 
 
+#include "lrt_ledger.h"
 #include "lrt_method.h"
 
 #include <string.h>
 
-
-/* turns that are drawn before all servers are looked at, which may be many */
-
-#define LRT_DRAWS            16
-#define LRT_DRAWS_MANY       48
-
-/* equal servers that share a turn, and blocks that are looked at for them */
-
-#define LRT_TIES             192
-#define LRT_TIES_BLOCKS      16
 
 
 /* a walk over servers that chooses one by its share of all that fit */
@@ -29,22 +20,9 @@ typedef struct {
 } lrt_walk_t;
 
 
-/* servers that are equal, and the sum of their shares up to each */
-
-typedef struct {
-    uint32_t             n;
-    uint32_t             slot[LRT_TIES];
-    uint64_t             reach[LRT_TIES];
-} lrt_ties_t;
-
-
 static unsigned lrt_view_ramped(const lrt_view_t *view, uint32_t slot,
     uint32_t n, uint64_t turn);
-static uint64_t lrt_view_weight(const lrt_view_t *view, uint32_t slot);
-static void lrt_view_ties(const lrt_view_t *view, uint32_t block,
-    uint64_t key, lrt_ties_t *ties);
 static uint32_t lrt_view_walk(const lrt_view_t *view, const lrt_walk_t *walk);
-static uint64_t lrt_view_turn(const lrt_view_t *view, lrt_cursor_e cursor);
 
 
 static const lrt_method_t  *lrt_methods[] = {
@@ -133,35 +111,60 @@ lrt_view_tried(const lrt_view_t *view, uint32_t slot)
 uint32_t
 lrt_view_draw(const lrt_view_t *view, lrt_accept_pt accept, uint64_t key)
 {
-    uint32_t      i, n, slot, draws, spare;
-    uint64_t      turn;
-    lrt_cursor_e  cursor;
+    uint32_t               i, n, slot, draws, spare;
+    uint64_t               turn, point, from, *p;
+    lrt_cursor_e           cursor;
+    const lrt_schedule_t  *s;
 
-    if (view->schedule.total == 0) {
+    s = &view->schedule;
+
+    if (s->total == 0) {
         return LRT_NONE;
     }
 
     cursor = view->ntried ? LRT_CURSOR_RETRY : LRT_CURSOR_FIRST;
-    draws = (view->schedule.n > LRT_BLOCK) ? LRT_DRAWS_MANY : LRT_DRAWS;
+    draws = (s->n > LRT_BLOCK) ? LRT_DRAWS_MANY : LRT_DRAWS;
     spare = LRT_NONE;
 
+    p = &view->table->head->cursor[view->tier][cursor].value;
+
+    from = lrt_view_turn(view, cursor);
+    turn = from;
+    point = lrt_schedule_start(s, turn);
+
     for (i = 0; i < draws; i++) {
-        turn = lrt_view_turn(view, cursor);
-        n = lrt_schedule_at(&view->schedule, turn);
+
+        if (i == 1 && (from = lrt_load(p)) != turn) {
+            turn = from;
+            point = lrt_schedule_start(s, turn);
+        }
+
+        n = lrt_schedule_entry(s, point);
         slot = view->order[n];
 
         if (slot >= view->table->capacity || !accept(view, slot, key)) {
-            continue;
-        }
+            /* void */
 
-        if (!lrt_ramping(&view->table->hot[slot])
-            || lrt_view_ramped(view, slot, n, turn))
+        } else if (lrt_ramping(&view->table->hot[slot])
+                   && !lrt_view_ramped(view, slot, n, turn))
         {
+            spare = slot;
+
+        /* the first turn is ours, the others are passed at one go */
+
+        } else if (i == 0 || lrt_cas(p, from, turn + 1)) {
             return slot;
+
+        } else {
+            turn = from - 1;
+            point = lrt_schedule_start(s, turn);
         }
 
-        spare = slot;
+        turn++;
+        point = lrt_schedule_step(s, point);
     }
+
+    (void) lrt_cas(p, from, turn);
 
     /* one that gives up its turns for others is better than none */
 
@@ -180,7 +183,6 @@ static unsigned
 lrt_view_ramped(const lrt_view_t *view, uint32_t slot, uint32_t n,
     uint64_t turn)
 {
-    int64_t                held;
     uint32_t               ramp;
     uint64_t               points, limit;
     const lrt_hot_t       *hot;
@@ -203,9 +205,7 @@ lrt_view_ramped(const lrt_view_t *view, uint32_t slot, uint32_t n,
         return 1;
     }
 
-    held = (int64_t) lrt_load(&view->table->head->held.value);
-
-    limit = (held > 0) ? (uint64_t) held * params->weight / view->weight : 0;
+    limit = lrt_ledger_held(view->table) * params->weight / view->weight;
     limit = 1 + limit * ramp / LRT_RAMP_FULL;
 
     return lrt_load(&hot->inflight) < (int64_t) limit;
@@ -222,95 +222,6 @@ lrt_view_scan(const lrt_view_t *view, lrt_accept_pt accept, uint64_t key)
     walk.share = lrt_view_weight;
 
     return lrt_view_walk(view, &walk);
-}
-
-
-/*
- * Turns are points of a line from 0 to 2^32, at even distances.  The line is
- * cut into as many parts as blocks have this minimum, and the part on which
- * the point falls into the servers that are found from its block on.  If there
- * are no more than are looked at, that is all of them, whatever the block.
- */
-
-uint32_t
-lrt_view_ranked(const lrt_view_t *view, uint64_t key, uint32_t blocks)
-{
-    uint32_t         i, n, all, block;
-    uint64_t         sum, point;
-    lrt_ties_t       ties;
-    const uint64_t  *low;
-
-    low = view->table->low[view->tier];
-    all = lrt_blocks(view->top);
-
-    point = (uint32_t) (lrt_view_turn(view, LRT_CURSOR_SPARSE) * 2654435769u);
-    point *= blocks;
-
-    n = (uint32_t) (point >> 32);
-    point &= UINT32_MAX;
-
-    for (block = 0; block < all; block++) {
-        if (lrt_load(&low[block]) == key && n-- == 0) {
-            break;
-        }
-    }
-
-    n = 0;
-    ties.n = 0;
-
-    for (i = 0; i < all && ties.n <= LRT_TIES - LRT_BLOCK; i++, block++) {
-
-        block = (block < all) ? block : 0;
-
-        if (lrt_load(&low[block]) != key) {
-            continue;
-        }
-
-        lrt_view_ties(view, block, key, &ties);
-
-        if (++n >= LRT_TIES_BLOCKS && ties.n) {
-            break;
-        }
-    }
-
-    if (ties.n == 0) {
-        return LRT_NONE;
-    }
-
-    sum = ties.reach[ties.n - 1];
-    point = (sum >> 32) * point + ((sum & UINT32_MAX) * point >> 32);
-
-    for (i = 0; i < ties.n - 1 && ties.reach[i] <= point; i++) {
-        /* void */
-    }
-
-    return ties.slot[i];
-}
-
-
-static void
-lrt_view_ties(const lrt_view_t *view, uint32_t block, uint64_t key,
-    lrt_ties_t *ties)
-{
-    uint32_t         slot, end;
-    uint64_t         sum;
-    const uint64_t  *keys;
-
-    keys = view->table->key[view->tier];
-    sum = ties->n ? ties->reach[ties->n - 1] : 0;
-
-    end = (block + 1) * LRT_BLOCK;
-    end = (end < view->top) ? end : view->top;
-
-    for (slot = block * LRT_BLOCK; slot < end; slot++) {
-
-        if (lrt_load(&keys[slot]) == key && lrt_view_open(view, slot)) {
-            sum += lrt_view_weight(view, slot);
-
-            ties->slot[ties->n] = slot;
-            ties->reach[ties->n++] = sum;
-        }
-    }
 }
 
 
@@ -336,7 +247,7 @@ lrt_view_any(const lrt_view_t *view, uint32_t slot, uint64_t key)
 }
 
 
-static uint64_t
+uint64_t
 lrt_view_weight(const lrt_view_t *view, uint32_t slot)
 {
     return lrt_ramp_weight(&view->entry[slot].params,
@@ -390,7 +301,7 @@ lrt_view_walk(const lrt_view_t *view, const lrt_walk_t *walk)
 }
 
 
-static uint64_t
+uint64_t
 lrt_view_turn(const lrt_view_t *view, lrt_cursor_e cursor)
 {
     return lrt_add(&view->table->head->cursor[view->tier][cursor].value, 1);

@@ -71,6 +71,7 @@ typedef struct {
     const lrt_table_t   *probes;             /* or NULL: they do not count */
     uint32_t             slot;               /* there */
     uint64_t             errors;             /* see lrt_errors.h */
+    uint64_t             cost;               /* kept there; 0: not known */
 } lrt_score_t;
 
 
@@ -88,10 +89,17 @@ typedef struct {
     uint32_t             takes;
 
     /*
+     * The part of the rank that requests in flight do not change, not 0.
+     * Computed anew whenever estimate or parameters of the server change, and
+     * for all servers in each audit; NULL: it is not worth being kept.
+     */
+
+    uint64_t           (*cost)(const lrt_score_t *score);
+
+    /*
      * The rank of a server that may take requests, below LRT_KEY_NEVER: less
-     * is better.  Computed anew whenever requests, estimate or parameters of
-     * the server change, and for all servers in each audit.  NULL: no ranks
-     * are kept.
+     * is better.  Computed anew whenever requests or the cost change, and for
+     * all servers in each audit.  NULL: no ranks are kept.
      */
 
     uint64_t           (*key)(const lrt_score_t *score);
@@ -165,6 +173,9 @@ typedef unsigned (*lrt_accept_pt)(const lrt_view_t *view, uint32_t slot,
 
 unsigned lrt_view_any(const lrt_view_t *view, uint32_t slot, uint64_t key);
 
+#define LRT_DRAWS            16
+#define LRT_DRAWS_MANY       48              /* in large groups */
+
 uint32_t lrt_view_draw(const lrt_view_t *view, lrt_accept_pt accept,
     uint64_t key);
 
@@ -176,20 +187,16 @@ uint32_t lrt_view_draw(const lrt_view_t *view, lrt_accept_pt accept,
 uint32_t lrt_view_scan(const lrt_view_t *view, lrt_accept_pt accept,
     uint64_t key);
 
-/*
- * One of the servers of this rank, by weight, which is the minimum of so many
- * blocks.  Of very many equal ones it looks at some that are neighbours, and
- * at others the next time.  LRT_NONE if none of them may take the request.
- */
-
-uint32_t lrt_view_ranked(const lrt_view_t *view, uint64_t key,
-    uint32_t blocks);
-
 /* a share for each server that is not its weight */
 
 typedef uint64_t (*lrt_share_pt)(const lrt_view_t *view, uint32_t slot);
 
 uint32_t lrt_view_share(const lrt_view_t *view, lrt_share_pt share);
+
+/* the next number of a stream; the weight of a server, in thousandths */
+
+uint64_t lrt_view_turn(const lrt_view_t *view, lrt_cursor_e cursor);
+uint64_t lrt_view_weight(const lrt_view_t *view, uint32_t slot);
 
 
 #endif /* _LRT_METHOD_H_INCLUDED_ */

@@ -4,12 +4,15 @@
  *
  * Ranks of servers in shared memory: a key for each slot, and the minimum of
  * each block of them, so that the best of 10,000 is found by looking at some
- * two hundred words.
+ * two hundred words (see lrt_best.h).
  *
  * Keys are kept up by whoever changes what they are made of, without a lock:
  * store, then compute again, until both agree.  The last one to store saw the
  * last change, so once all are through, keys and minima are exact; if one of
  * them dies in between, the next audit does it.
+ *
+ * The part of a key that costs most to compute and that requests in flight do
+ * not change is kept as well, as the cost of the slot, in the same way.
  */
 
 
@@ -23,6 +26,10 @@
 /* to be called after each change of a slot */
 
 void lrt_rank_touch(lrt_table_t *t, uint32_t slot, uint64_t now);
+
+/* after one that does not change its cost, as a request that comes or goes */
+
+void lrt_rank_counted(lrt_table_t *t, uint32_t slot, uint64_t now);
 
 /* all slots; also finds out when the next shut out server is due */
 
@@ -49,17 +56,6 @@ void lrt_rank_score(const lrt_table_t *t, lrt_score_t *score,
 void lrt_rank_score_slot(const lrt_table_t *t, lrt_score_t *score,
     const lrt_policy_t *policy, const lrt_params_t *params, uint32_t slot,
     uint64_t now);
-
-/*
- * The best key of the tier among servers that this request has not tried, and
- * how many blocks hold it.
- */
-
-uint64_t lrt_rank_best(const lrt_view_t *view, uint32_t *blocks);
-
-/* the pick of methods that take the best rank; equal ones take turns */
-
-uint32_t lrt_rank_pick(const lrt_view_t *view);
 
 
 #endif /* _LRT_RANK_H_INCLUDED_ */

@@ -23,7 +23,7 @@ lrt_rules(const lrt_table_t *t, uint64_t generation, lrt_tier_e tier,
     const lrt_side_t  *side;
 
     side = lrt_table_side(t, generation);
-    census = lrt_load(&t->head->census);
+    census = lrt_load(&t->head->census.value);
 
     rules->slow_start = lrt_load(&side->settings.slow_start);
     rules->lone = lrt_load(&side->tier[tier].lone);

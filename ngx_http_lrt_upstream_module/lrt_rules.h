@@ -36,6 +36,16 @@ void lrt_rules(const lrt_table_t *t, uint64_t generation, lrt_tier_e tier,
 unsigned lrt_usable(const lrt_entry_t *entry, const lrt_hot_t *hot,
     const lrt_rules_t *rules, uint64_t now);
 
+/* whatever the rules are: most servers, most of the time */
+
+#define lrt_usable_anyway(entry, hot)                                         \
+    ((entry)->ident                                                           \
+     && !(entry)->params.drain                                                \
+     && !(entry)->params.down                                                 \
+     && (entry)->params.forced != LRT_FORCED_DOWN                             \
+     && (entry)->params.max_conns == 0                                        \
+     && lrt_well(&(entry)->params, hot, 0))
+
 /* the same for clients that are bound to it, which may finish on a drain */
 
 unsigned lrt_usable_bound(const lrt_entry_t *entry, const lrt_hot_t *hot,

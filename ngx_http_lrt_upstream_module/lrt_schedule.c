@@ -44,10 +44,12 @@ lrt_schedule_build(lrt_schedule_t *s, uint64_t *reach, uint32_t *guide,
 
     if (total == 0) {
         s->stride = 0;
+        s->even = 0;
         return;
     }
 
     s->stride = (turns == total) ? 1 : lrt_schedule_stride(total);
+    s->even = (turns == n && total == n);
 
     i = 0;
 
@@ -64,10 +66,18 @@ lrt_schedule_build(lrt_schedule_t *s, uint64_t *reach, uint32_t *guide,
 uint32_t
 lrt_schedule_at(const lrt_schedule_t *s, uint64_t turn)
 {
-    uint32_t  low, high, middle, part;
-    uint64_t  point;
+    return lrt_schedule_entry(s, lrt_schedule_start(s, turn));
+}
 
-    point = turn % s->total * s->stride % s->total;
+
+uint32_t
+lrt_schedule_entry(const lrt_schedule_t *s, uint64_t point)
+{
+    uint32_t  low, high, middle, part;
+
+    if (s->even) {
+        return (uint32_t) point;
+    }
 
     part = (uint32_t) (point * s->n / s->total);
 

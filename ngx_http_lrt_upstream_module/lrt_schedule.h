@@ -25,6 +25,7 @@ typedef struct {
     uint32_t             n;
     uint32_t             stride;
     uint64_t             total;          /* below 2^32; 0: nobody has a turn */
+    unsigned             even;           /* each entry has one point */
     const uint64_t      *reach;          /* [n] where an entry's points end */
     const uint32_t      *guide;          /* [n] first entry of an n-th part */
 } lrt_schedule_t;
@@ -41,6 +42,17 @@ void lrt_schedule_build(lrt_schedule_t *s, uint64_t *reach, uint32_t *guide,
 /* the entry whose turn it is; s->total must not be 0 */
 
 uint32_t lrt_schedule_at(const lrt_schedule_t *s, uint64_t turn);
+
+/* the same in two steps, as turns that follow each other need no division */
+
+#define lrt_schedule_start(s, turn)                                           \
+    ((turn) % (s)->total * (s)->stride % (s)->total)
+
+#define lrt_schedule_step(s, point)                                           \
+    (((point) + (s)->stride < (s)->total) ? (point) + (s)->stride             \
+                                          : (point) + (s)->stride - (s)->total)
+
+uint32_t lrt_schedule_entry(const lrt_schedule_t *s, uint64_t point);
 
 /* the same spreading for a line of any length, without a schedule */
 

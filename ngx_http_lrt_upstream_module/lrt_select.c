@@ -28,7 +28,9 @@ static unsigned lrt_select_errors(lrt_table_t *t, uint32_t slot,
     unsigned failed);
 static void lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint32_t above,
     uint32_t idle);
-static void lrt_select_learn(lrt_table_t *t, uint32_t slot,
+static void lrt_select_answered(lrt_table_t *t, uint32_t slot,
+    uint64_t before, uint64_t time, uint64_t now);
+static unsigned lrt_select_learn(lrt_table_t *t, uint32_t slot,
     const lrt_policy_t *policy, const lrt_outcome_t *out, uint64_t now);
 static void lrt_select_passed(lrt_table_t *t, const lrt_entry_t *entry,
     lrt_hot_t *hot, uint64_t now);
@@ -71,7 +73,7 @@ lrt_select(lrt_table_t *t, const lrt_owner_t *owner, const lrt_ask_t *ask,
 
         if (!lrt_select_enter(&view, owner, slot, pick)) {
             lrt_ledger_leave(t, owner, slot);
-            lrt_rank_touch(t, slot, ask->now);
+            lrt_rank_counted(t, slot, ask->now);
             continue;
         }
 
@@ -80,7 +82,7 @@ lrt_select(lrt_table_t *t, const lrt_owner_t *owner, const lrt_ask_t *ask,
         lrt_store(&t->hot[slot].trial,
                   lrt_trial(ask->now,
                             lrt_spread_samples(
-                                          lrt_load(&t->head->spread))));
+                                       lrt_load(&t->head->learned.spread))));
 
         /* if this is a trial, the server is due again whatever comes of it */
 
@@ -89,7 +91,7 @@ lrt_select(lrt_table_t *t, const lrt_owner_t *owner, const lrt_ask_t *ask,
                                                   &t->hot[slot]));
         }
 
-        lrt_rank_touch(t, slot, ask->now);
+        lrt_rank_counted(t, slot, ask->now);
         lrt_stats_selected(&t->detail[slot].stats, ask->wall);
 
         return LRT_OK;
@@ -149,6 +151,7 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
     const lrt_outcome_t *out, uint64_t now)
 {
     uint64_t             generation;
+    unsigned             learned;
     lrt_hot_t           *hot;
     lrt_stats_t         *st;
     const lrt_side_t    *side;
@@ -165,9 +168,11 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
 
     /* a server that was removed meanwhile has no parameters any more */
 
+    learned = 0;
+
     if (entry->ident == pick->ident) {
 
-        lrt_select_learn(t, pick->slot, &side->policy, out, now);
+        learned = lrt_select_learn(t, pick->slot, &side->policy, out, now);
 
         if (how == LRT_ENDED_WELL) {
             lrt_select_passed(t, entry, hot, now);
@@ -181,7 +186,12 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
 
     lrt_point(LRT_POINT_COUNT_OUT_CELL);
 
-    lrt_rank_touch(t, pick->slot, now);
+    if (learned) {
+        lrt_rank_touch(t, pick->slot, now);
+
+    } else {
+        lrt_rank_counted(t, pick->slot, now);
+    }
 
     return how;
 }
@@ -271,16 +281,16 @@ lrt_select_errors(lrt_table_t *t, uint32_t slot, unsigned failed)
         return 0;
     }
 
-    n = (uint32_t) lrt_load(&t->head->known);
-    sum = (int64_t) lrt_load(&t->head->errors) - lrt_errors_part(before);
+    n = (uint32_t) lrt_load(&t->head->known.value);
+    sum = (int64_t) lrt_load(&t->head->learned.errors) - lrt_errors_part(before);
     usual = (n > 1 && sum > 0) ? (uint32_t) (sum / (n - 1)) : 0;
 
     after = lrt_errors_add(before, failed, usual);
 
     lrt_store(errors, after);
 
-    (void) lrt_add(&t->head->errors, (uint64_t) lrt_errors_part(after)
-                                           - lrt_errors_part(before));
+    (void) lrt_add(&t->head->learned.errors, (uint64_t) lrt_errors_part(after)
+                                              - lrt_errors_part(before));
 
     return lrt_errors_suspected(after);
 }
@@ -291,7 +301,7 @@ lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint32_t above, uint32_t idle)
 {
     uint64_t  before, after, usual, *stalls;
 
-    stalls = &t->head->stalls;
+    stalls = &t->head->learned.stalls;
 
     before = lrt_load(stalls);
     after = lrt_stalls_usual(before, above);
@@ -312,65 +322,83 @@ lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint32_t above, uint32_t idle)
 }
 
 
-/* two workers at once may lose a sample, which is no more than one less */
+/* one good answer after a trial: others shall tell soon whether it lasts */
 
 static void
-lrt_select_learn(lrt_table_t *t, uint32_t slot, const lrt_policy_t *policy,
-    const lrt_outcome_t *out, uint64_t now)
+lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
+    uint64_t time, uint64_t now)
 {
     unsigned    suspected;
-    uint64_t    time, before, after, *spread, *usual;
     lrt_hot_t  *hot;
 
     hot = &t->hot[slot];
-    time = policy->last_byte ? out->last_byte : out->header;
-    before = lrt_load(&hot->estimate);
-    usual = &t->head->usual;
-
-    if (time == 0) {
-
-        if (!lrt_outcome_failed(out)) {
-            return;
-        }
-
-        (void) lrt_select_errors(t, slot, 1);
-
-        after = lrt_estimate_fail(before, (uint32_t) lrt_load(usual), now);
-
-        if (after != before) {
-            lrt_store(&hot->estimate, after);
-            lrt_rank_learned(t, before, after, now);
-        }
-
-        return;
-    }
-
     suspected = lrt_select_errors(t, slot, 0);
+
     lrt_select_stalls(t, slot, lrt_estimate_above(before, time),
                       lrt_estimate_age(before, now));
 
-    after = lrt_estimate_add(before, time, now);
-    spread = &t->head->spread;
-
-    /* one good answer after a trial: others shall tell soon whether it lasts */
-
     if (suspected
         || lrt_estimate_recovers(before, time,
-                                 (uint32_t) lrt_load(&t->head->typical),
-                                 lrt_load(spread), now))
+                                 (uint32_t) lrt_load(&t->head->typical.value),
+                                 lrt_load(&t->head->learned.spread), now))
     {
         lrt_store(&hot->trial,
                   lrt_trial(LRT_TRIAL_SOON,
                             lrt_trial_samples(lrt_load(&hot->trial))));
     }
+}
 
-    lrt_store(usual, lrt_usual_add(lrt_load(usual), time));
 
-    lrt_store(spread, lrt_spread_add(lrt_load(spread),
-                                     lrt_estimate_deviation(before, time)));
+/*
+ * Returns whether the rank of the server is another one, maybe.  Two workers at once may lose a
+ * sample, which is no more than one less.
+ */
+
+static unsigned
+lrt_select_learn(lrt_table_t *t, uint32_t slot, const lrt_policy_t *policy,
+    const lrt_outcome_t *out, uint64_t now)
+{
+    uint64_t        time, before, after;
+    lrt_hot_t      *hot;
+    lrt_learned_t  *learned;
+
+    hot = &t->hot[slot];
+    time = policy->last_byte ? out->last_byte : out->header;
+    before = lrt_load(&hot->estimate);
+    learned = &t->head->learned;
+
+    if (time == 0) {
+
+        if (!lrt_outcome_failed(out)) {
+            return 0;
+        }
+
+        (void) lrt_select_errors(t, slot, 1);
+
+        after = lrt_estimate_fail(before, (uint32_t) lrt_load(&learned->usual),
+                                  now);
+
+        if (after == before) {
+            return 1;
+        }
+
+    } else {
+        lrt_select_answered(t, slot, before, time, now);
+
+        after = lrt_estimate_add(before, time, now);
+
+        lrt_store(&learned->usual,
+                  lrt_usual_add(lrt_load(&learned->usual), time));
+
+        lrt_store(&learned->spread,
+                  lrt_spread_add(lrt_load(&learned->spread),
+                                 lrt_estimate_deviation(before, time)));
+    }
 
     lrt_store(&hot->estimate, after);
     lrt_rank_learned(t, before, after, now);
+
+    return 1;
 }
 
 

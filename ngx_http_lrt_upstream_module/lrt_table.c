@@ -14,7 +14,7 @@
 /* what one server takes, without the ledger and the hash index */
 
 #define LRT_PER_PEER                                                          \
-    (sizeof(lrt_hot_t) + LRT_TIERS * sizeof(uint64_t)                         \
+    (sizeof(lrt_hot_t) + (1 + LRT_TIERS) * sizeof(uint64_t)                   \
      + 2 * (sizeof(lrt_entry_t) + 2 * sizeof(uint32_t) + sizeof(uint64_t))    \
      + sizeof(lrt_health_t) + sizeof(lrt_detail_t) + sizeof(lrt_gone_t))
 
@@ -22,6 +22,9 @@ typedef char  lrt_per_peer_is_in_budget[
                               (LRT_PER_PEER <= LRT_PER_PEER_LIMIT) ? 1 : -1];
 typedef char  lrt_hot_is_one_line[
                               (sizeof(lrt_hot_t) == LRT_CACHE_LINE) ? 1 : -1];
+
+typedef char  lrt_head_is_whole_lines[
+                       (sizeof(lrt_head_t) % LRT_CACHE_LINE == 0) ? 1 : -1];
 
 
 static size_t lrt_table_layout(lrt_table_t *t, uint32_t capacity,
@@ -85,7 +88,7 @@ lrt_table_format(void *base, uint32_t capacity, uint32_t rows)
     t.head->size = size;
     t.head->next_ident = 1;
     t.head->conf_policy.method = LRT_NONE;
-    t.head->wake = UINT64_MAX;
+    t.head->wake.value = UINT64_MAX;
 
     for (tier = 0; tier < LRT_TIERS; tier++) {
         memset(t.key[tier], 0xff, capacity * sizeof(uint64_t));
@@ -139,6 +142,8 @@ lrt_table_layout(lrt_table_t *t, uint32_t capacity, uint32_t rows)
 
     t->capacity = capacity;
     t->rows = rows;
+    t->stride = (capacity + 1 + LRT_CACHE_LINE / sizeof(uint64_t) - 1)
+                & ~(uint32_t) (LRT_CACHE_LINE / sizeof(uint64_t) - 1);
     t->index_size = 16;
 
     while (t->index_size < 2 * capacity) {
@@ -151,6 +156,7 @@ lrt_table_layout(lrt_table_t *t, uint32_t capacity, uint32_t rows)
 
     lrt_place(head, 1);
     lrt_place(hot, capacity);
+    lrt_place(cost, capacity);
 
     for (i = 0; i < LRT_TIERS; i++) {
         lrt_place(key[i], capacity);
@@ -169,7 +175,7 @@ lrt_table_layout(lrt_table_t *t, uint32_t capacity, uint32_t rows)
     lrt_place(health, capacity);
     lrt_place(detail, capacity);
     lrt_place(gone, capacity);
-    lrt_place(cell, (size_t) rows * capacity);
+    lrt_place(cell, (size_t) rows * t->stride);
 
 #undef lrt_place
 
@@ -311,6 +317,14 @@ lrt_table_schedule(const lrt_table_t *t, uint64_t generation, lrt_tier_e tier,
     s->n = lrt_load(&lt->n);
     s->stride = lrt_load(&lt->stride);
     s->total = lrt_load(&lt->total);
+
+    /*
+     * Each has one point, if all have some.  Numbers of two generations, mixed,
+     * would lead out of the arrays.
+     */
+
+    s->even = (s->total == s->n && lrt_load(&lt->active) == s->n);
+    s->stride = (s->stride < s->total) ? s->stride : 1;
     s->reach = t->reach[generation & 1] + first;
     s->guide = t->guide[generation & 1] + first;
 }

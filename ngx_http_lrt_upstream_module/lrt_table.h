@@ -11,7 +11,8 @@
  *   entry   parameters; two sides, the writer fills the idle one and then
  *           publishes it whole by a store of the generation
  *   hot     what each request changes, one cache line a slot
- *   key     rank of the server in its tier, dense, see lrt_rank.h
+ *   cost    the part of its rank that requests in flight do not change, and
+ *   key     its rank in its tier, both dense, see lrt_rank.h
  *   health  what active checks have found, see lrt_health.h
  *   detail  identity and counters, read by people rather than by picks
  *   cell    who holds how many requests, see lrt_ledger.h
@@ -148,6 +149,18 @@ typedef struct {
 } lrt_line_t;
 
 
+/* what each answer changes, in one line that goes from worker to worker */
+
+typedef struct {
+    uint64_t             spread;         /* see lrt_estimate.h */
+    uint64_t             usual;
+    uint64_t             sum;            /* of logarithms of all estimates */
+    uint64_t             errors;         /* of the parts that fail */
+    uint64_t             stalls;         /* see lrt_errors.h */
+    uint64_t             padding[3];
+} lrt_learned_t;
+
+
 typedef struct {
     uint64_t             magic;
     uint32_t             version;
@@ -169,6 +182,7 @@ typedef struct {
     lrt_check_t          ask[LRT_CHECKS];
     uint32_t             held_seen;      /* see lrt_ledger.h */
     int32_t              held_drift;
+    int32_t              held_more;
     uint64_t             panics;         /* in the log, see lrt_quiet.h */
     uint64_t             ngone;
     uint64_t             audited;        /* ms */
@@ -195,27 +209,15 @@ typedef struct {
 
     lrt_side_t           side[2];
 
+    uint64_t             reserved[4];    /* lines are lines of the cache */
+
     lrt_line_t           generation;
-    lrt_line_t           held;           /* in flight on all servers */
-
-    /* a line of what each pick reads and hardly any of them changes */
-
-    uint64_t             wake;           /* ms; see lrt_rank.h */
-    uint64_t             typical;        /* see lrt_estimate.h */
-    uint64_t             census;         /* see lrt_census.h */
-    uint64_t             pace;           /* typical one, see lrt_pace.h */
-    uint64_t             room[4];
-
-    /* a line of what changes with each answer */
-
-    uint64_t             spread;         /* see lrt_estimate.h */
-    uint64_t             usual;
-    uint64_t             known;          /* servers with an estimate */
-    uint64_t             known_sum;      /* and the sum of their logarithms */
-    uint64_t             errors;         /* and of the parts that fail */
-    uint64_t             stalls;         /* the part of answers */
-    uint64_t             filler[2];
-
+    lrt_line_t           wake;           /* ms; see lrt_rank.h */
+    lrt_line_t           typical;        /* see lrt_estimate.h */
+    lrt_line_t           census;         /* see lrt_census.h */
+    lrt_line_t           pace;           /* typical one, see lrt_pace.h */
+    lrt_line_t           known;          /* servers with an estimate */
+    lrt_learned_t        learned;
     lrt_line_t           cursor[LRT_TIERS][LRT_CURSORS];
 } lrt_head_t;
 
@@ -223,6 +225,7 @@ typedef struct {
 typedef struct {
     lrt_head_t          *head;
     lrt_hot_t           *hot;
+    uint64_t            *cost;               /* [capacity] */
     uint64_t            *key[LRT_TIERS];     /* [capacity] */
     uint64_t            *low[LRT_TIERS];     /* [blocks] */
     lrt_entry_t         *entry[2];           /* [capacity] */
@@ -234,9 +237,10 @@ typedef struct {
     lrt_health_t        *health;             /* [capacity] */
     lrt_detail_t        *detail;             /* [capacity] */
     lrt_gone_t          *gone;               /* [capacity] */
-    uint64_t            *cell;               /* [rows][capacity] */
+    uint64_t            *cell;               /* [rows][stride] */
 
     uint32_t             capacity;
+    uint32_t             stride;             /* cells of a row, whole lines */
     uint32_t             rows;
     uint32_t             index_size;         /* a power of two */
 } lrt_table_t;
@@ -248,7 +252,12 @@ typedef struct {
 #define lrt_table_side(t, gen)    (&(t)->head->side[(gen) & 1])
 #define lrt_table_entries(t, gen) ((t)->entry[(gen) & 1])
 #define lrt_table_cell(t, row, slot)                                          \
-    (&(t)->cell[(size_t) (row) * (t)->capacity + (slot)])
+    (&(t)->cell[(size_t) (row) * (t)->stride + (slot)])
+
+/* of a row: its requests on all servers */
+
+#define lrt_table_row(t, row)                                                 \
+    lrt_table_cell(t, row, (t)->capacity)
 
 
 /* bytes for so many servers, and servers that fit into so many bytes */

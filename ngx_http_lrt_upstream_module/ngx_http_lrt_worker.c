@@ -285,7 +285,7 @@ ngx_http_lrt_tell_panic(ngx_http_lrt_main_conf_t *lmcf)
                 continue;
             }
 
-            well = lrt_census_well(lrt_load(&t->head->census), tier);
+            well = lrt_census_well(lrt_load(&t->head->census.value), tier);
             active = lrt_load(&lrt_table_side(t, generation)
                                    ->tier[tier].active);
 

@@ -24,7 +24,8 @@ my %met;                        # point => how often
 ###############################################################################
 
 my @backends = map { $t->backend($_) } qw(a b c);
-my %method   = (rr => 'round_robin_ext', lc => 'least_conn_ext');
+my %method   = (rr => 'round_robin_ext', lc => 'least_conn_ext',
+    lt => 'least_time header');
 my $spare    = '127.0.0.1:' . $t->port('spare');
 
 $t->expect_alerts(
@@ -38,19 +39,20 @@ $t->conf(workers => 2, http => join '',
             server %%ADDRESS_b%% max_fails=0;
             server %%ADDRESS_c%% max_fails=0;
         }
-    } } qw(rr lc)),
+    } } qw(rr lc lt)),
     q{
     server {
         # so that both workers get requests, however idle they are
         listen 127.0.0.1:%%PORT_http%% reuseport;
         location /rr { proxy_pass http://rr; }
         location /lc { proxy_pass http://lc; }
+        location /lt { proxy_pass http://lt; }
     }
     }, LRT::Hooks::server($t));
 $t->start;
 
 my $master  = $t->master_pid;
-my %group   = map { $_ => LRT::Hooks->group($t, $_) } qw(rr lc);
+my %group   = map { $_ => LRT::Hooks->group($t, $_) } qw(rr lc lt);
 my $slowest = 0;
 
 for my $name (qw(rr lc)) {
@@ -69,6 +71,8 @@ for my $name (qw(rr lc)) {
     );
     in_removal($name);
 }
+
+in_requests('lt', $_) for qw(RANK_COST RANK_KEY);
 
 is_deeply([grep { !$met{$_} } sort keys %number], [], 'no point is left out');
 is($t->master_pid, $master, 'the master lives');

@@ -83,6 +83,7 @@ fx_open(fx_t *fx, uint32_t capacity)
 
     fx_scatter(head, 1);
     fx_scatter(hot, capacity);
+    fx_scatter(cost, capacity);
 
     for (i = 0; i < 2; i++) {
         fx_scatter(key[i], capacity);
@@ -98,7 +99,7 @@ fx_open(fx_t *fx, uint32_t capacity)
     fx_scatter(health, capacity);
     fx_scatter(detail, capacity);
     fx_scatter(gone, capacity);
-    fx_scatter(cell, (size_t) FX_ROWS * capacity);
+    fx_scatter(cell, (size_t) FX_ROWS * t.stride);
 
 #undef fx_scatter
 

@@ -269,11 +269,11 @@ test_mean(void)
     }
 
     ok(sum > 0, "three of four have failed");
-    is_u64(fx.table.head->errors, sum, "the sum of the group");
+    is_u64(fx.table.head->learned.errors, sum, "the sum of the group");
 
-    fx.table.head->errors = 1;
+    fx.table.head->learned.errors = 1;
     lrt_rank_refresh(&fx.table, fx.now);
-    is_u64(fx.table.head->errors, sum, "a wrong sum is made good");
+    is_u64(fx.table.head->learned.errors, sum, "a wrong sum is made good");
 
     fx_close(&fx);
 }

@@ -200,7 +200,7 @@ test_unknown(void)
     lt_answer(&fx, 0, 1 << 12, LT_SURE);
     lt_answer(&fx, 1, 1 << 14, LT_SURE);
 
-    typical = (uint32_t) lrt_load(&fx.table.head->typical);
+    typical = (uint32_t) lrt_load(&fx.table.head->typical.value);
 
     is_u64(typical, 13 * LRT_LOG_ONE, "typical is the mean in octaves");
     is_u64(lt_expected(&fx, 2), 1 << 13, "an unknown server is typical");
@@ -215,7 +215,7 @@ test_unknown(void)
     (void) fx_remove(&fx, 2);
     lrt_rank_refresh(&fx.table, fx.now);
 
-    is_u64(lrt_load(&fx.table.head->typical), 12 * LRT_LOG_ONE,
+    is_u64(lrt_load(&fx.table.head->typical.value), 12 * LRT_LOG_ONE,
            "who was removed does not count");
 
     fx_close(&fx);
@@ -336,7 +336,7 @@ test_sample(void)
     lt_end(&fx, 1, LRT_ENDED_WELL, &out);
     is_u64(fx.table.hot[1].estimate, 0, "last_byte: without an end nothing");
 
-    is_u64(lrt_spread_samples(lrt_load(&fx.table.head->spread)), 1,
+    is_u64(lrt_spread_samples(lrt_load(&fx.table.head->learned.spread)), 1,
            "nor is it counted as a sample");
 
     fx_close(&fx);

@@ -258,7 +258,7 @@ test_other_check(void)
 
     probes(&fx, 0, 2 * MS);
     set_checks(&fx, 0, 0);
-    is_u64(fx.table.head->pace, 0, "nothing is left without checks");
+    is_u64(fx.table.head->pace.value, 0, "nothing is left without checks");
 
     fx_close(&fx);
 }

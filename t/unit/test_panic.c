@@ -339,13 +339,13 @@ test_garbage(void)
 
     open_group(&fx, LC, 3, 2, 500);
     fail_check(&fx, 0);
-    right = fx.table.head->census;
+    right = fx.table.head->census.value;
 
-    fx.table.head->census = UINT64_MAX;
+    fx.table.head->census.value = UINT64_MAX;
     fx.now += 100;
     lrt_ledger_audit(&fx.table, fx.reg, fx.now);
 
-    ok(fx.table.head->census == right, "an audit puts it right");
+    ok(fx.table.head->census.value == right, "an audit puts it right");
     ok(fx_quiet(&fx) == NULL, "and ranks");
 
     fx_close(&fx);
@@ -559,5 +559,5 @@ chosen(fx_t *fx)
 static unsigned
 panics(fx_t *fx, lrt_tier_e tier)
 {
-    return lrt_census_panic(fx->table.head->census, tier);
+    return lrt_census_panic(fx->table.head->census.value, tier);
 }

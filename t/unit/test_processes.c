@@ -8,7 +8,7 @@
 
 
 #include "tap.h"
-#include "fixture.h"
+#include "timed.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -60,6 +60,7 @@ typedef struct {
 
 static void test_traffic_rr(void);
 static void test_traffic_lc(void);
+static void test_traffic_lt(void);
 static void test_traffic_and_clock(void);
 static void test_killed_at_points(void);
 static void test_killed_at_random(void);
@@ -86,6 +87,9 @@ static unsigned is_dead(uint64_t pid, uint64_t start);
 static void audit(void);
 
 
+static const uint32_t  methods[] = { RR, LC, LT };
+
+
 static fx_t      fx;
 static crew_t   *crew;
 static pid_t     pid[CREW + 1];
@@ -103,6 +107,7 @@ main(void)
 
     run(test_traffic_rr);
     run(test_traffic_lc);
+    run(test_traffic_lt);
     run(test_traffic_and_clock);
     run(test_killed_at_points);
     run(test_killed_at_random);
@@ -138,6 +143,13 @@ test_traffic_lc(void)
 
 
 static void
+test_traffic_lt(void)
+{
+    traffic(LT, 0);
+}
+
+
+static void
 test_traffic_and_clock(void)
 {
     traffic(LC, 1);
@@ -154,7 +166,9 @@ test_killed_at_points(void)
     for (method = (tap_times(10) < 10) ? LC : RR; method <= LC; method++) {
         for (point = 1; point < LRT_POINTS; point++) {
 
-            if (point == LRT_POINT_RANK_KEY && method == RR) {
+            if (point == LRT_POINT_RANK_COST
+                || (point == LRT_POINT_RANK_KEY && method == RR))
+            {
                 continue;
             }
 
@@ -166,6 +180,9 @@ test_killed_at_points(void)
             }
         }
     }
+
+    ok(killed_at(LT, LRT_POINT_RANK_COST),
+       "killed between a cost and its rank");
 }
 
 
@@ -310,7 +327,8 @@ killed_at(uint32_t method, unsigned point)
     victim = 0;
 
     if ((point >= LRT_POINT_COMMIT_BEGIN && point <= LRT_POINT_COMMIT_DONE)
-        || point == LRT_POINT_SLOT_CLEARED)
+        || point == LRT_POINT_SLOT_CLEARED
+        || point == LRT_POINT_RANK_COST)
     {
         victim = WRITER;
     }
@@ -771,7 +789,7 @@ writer_change(uint32_t changes)
 
         } else if (tap_once_in(20)) {
             c[i].type = LRT_SET_POLICY;
-            c[i].policy.method = tap_below(2);
+            c[i].policy.method = methods[tap_below(3)];
 
         } else {
             c[i].type = LRT_ADD;

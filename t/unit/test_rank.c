@@ -6,6 +6,7 @@
 
 #include "tap.h"
 #include "fixture.h"
+#include "lrt_best.h"
 
 
 #define CAPACITY     200             /* three blocks and a part of one */
@@ -199,8 +200,8 @@ test_repair(void)
 static void
 test_best(void)
 {
-    uint32_t      i, j, blocks;
-    uint64_t      best;
+    uint32_t      i, j;
+    lrt_best_t    best;
     lrt_view_t    view;
     lrt_pick_t    pick;
     lrt_tried_t   tried[10];
@@ -237,10 +238,10 @@ test_best(void)
             }
         }
 
-        best = lrt_rank_best(&view, &blocks);
+        lrt_best_find(&view, &best);
 
-        if (!check(best == slow_best(&view) && blocks > 0,
-                   "best rank %llu, is %llu", (unsigned long long) best,
+        if (!check(best.key == slow_best(&view) && best.blocks > 0,
+                   "best rank %llu, is %llu", (unsigned long long) best.key,
                    (unsigned long long) slow_best(&view)))
         {
             return;
@@ -284,7 +285,7 @@ test_wake(void)
 
     /* each comes back at its time, without an audit */
 
-    is_u64(fx.table.head->wake, fx.now + 101, "the first one is due");
+    is_u64(fx.table.head->wake.value, fx.now + 101, "the first one is due");
 
     for (i = 0; i < 3; i++) {
 
@@ -308,22 +309,22 @@ test_wake_at(void)
 {
     open_group(1);
 
-    is_u64(fx.table.head->wake, UINT64_MAX, "nothing is due");
+    is_u64(fx.table.head->wake.value, UINT64_MAX, "nothing is due");
 
     /* the earliest time wins */
 
     lrt_rank_wake_at(&fx.table, fx.now + 50);
     lrt_rank_wake_at(&fx.table, fx.now + 70);
-    is_u64(fx.table.head->wake, fx.now + 50, "50 ms, not 70");
+    is_u64(fx.table.head->wake.value, fx.now + 50, "50 ms, not 70");
 
     lrt_rank_wake_at(&fx.table, fx.now + 30);
-    is_u64(fx.table.head->wake, fx.now + 30, "30 ms");
+    is_u64(fx.table.head->wake.value, fx.now + 30, "30 ms");
 
     lrt_rank_wake(&fx.table, fx.now + 29);
-    is_u64(fx.table.head->wake, fx.now + 30, "not yet");
+    is_u64(fx.table.head->wake.value, fx.now + 30, "not yet");
 
     lrt_rank_wake(&fx.table, fx.now + 30);
-    is_u64(fx.table.head->wake, UINT64_MAX, "done");
+    is_u64(fx.table.head->wake.value, UINT64_MAX, "done");
 
     fx_close(&fx);
 }

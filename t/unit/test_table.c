@@ -99,7 +99,7 @@ test_per_peer(void)
             return;
         }
 
-        peers = size - sizeof(lrt_head_t) - capacity * sizeof(uint64_t)
+        peers = size - sizeof(lrt_head_t) - t.stride * sizeof(uint64_t)
                 - 4 * t.index_size * sizeof(uint32_t);
 
         if (!check(peers <= (size_t) capacity * PER_PEER, "%u servers take "
@@ -154,6 +154,7 @@ test_layout(void)
         end = (char *) (t.member + (count))
 
         follows(hot, capacity);
+        follows(cost, capacity);
 
         for (i = 0; i < LRT_TIERS; i++) {
             follows(key[i], capacity);
@@ -172,7 +173,7 @@ test_layout(void)
         follows(health, capacity);
         follows(detail, capacity);
         follows(gone, capacity);
-        follows(cell, 3 * capacity);
+        follows(cell, 3 * t.stride);
 
 #undef follows
 

@@ -72,7 +72,7 @@ static void cost_open(uint32_t n, unsigned busy);
 static void cost_clients(uint32_t n);
 static void cost_estimates(void);
 static void cost_alone(uint32_t rounds);
-static void cost_parallel(uint32_t rounds);
+static void cost_parallel(uint32_t rounds, uint32_t apart);
 static double cost_loop(double *from, unsigned *alone);
 static void cost_worker(cost_shared_t *shared, uint32_t rounds);
 static NOINLINE void cost_picks(void);
@@ -120,7 +120,7 @@ main(int argc, char **argv)
 
     if (argc < 4) {
         fprintf(stderr, "usage: cost_pick METHOD SERVERS idle|busy "
-                        "[ROUNDS|parallel]\n");
+                        "[ROUNDS|parallel|apart]\n");
         return 2;
     }
 
@@ -143,7 +143,12 @@ main(int argc, char **argv)
     if (argc > 4) {
 
         if (strcmp(argv[4], "parallel") == 0) {
-            cost_parallel(RACES);
+            cost_parallel(RACES, 0);
+            return 0;
+        }
+
+        if (strcmp(argv[4], "apart") == 0) {
+            cost_parallel(RACES, n);
             return 0;
         }
 
@@ -259,7 +264,7 @@ cost_estimates(void)
     uint32_t  i, j;
     uint64_t  word[TIMES], *spread;
 
-    spread = &fx.table.head->spread;
+    spread = &fx.table.head->learned.spread;
 
     for (i = 0; i < TIMES; i++) {
         word[i] = 0;
@@ -314,11 +319,13 @@ cost_alone(uint32_t rounds)
 
 /*
  * One process and two, in turns.  A round counts if nobody else wanted the
- * processors, which are other work's as well.
+ * processors, which are other work's as well.  "apart": so many servers of its
+ * own for the second process, which shares nothing then, to see what the
+ * machine does.
  */
 
 static void
-cost_parallel(uint32_t rounds)
+cost_parallel(uint32_t rounds, uint32_t apart)
 {
     double          *one, *two, rate, from;
     uint32_t         i, ones, twos;
@@ -341,6 +348,11 @@ cost_parallel(uint32_t rounds)
 
     if (fork() == 0) {
         cost_pin(1);
+
+        if (apart) {
+            cost_open(apart, 1);
+        }
+
         cost_worker(shared, rounds);
         _exit(0);
     }
