@@ -14,6 +14,7 @@
 #define NGX_HTTP_LRT_BAD_FORMAT  "UpstreamConfFormatError"
 
 
+static void *ngx_http_lrt_json_malloc(size_t size);
 static ngx_int_t ngx_http_lrt_json_object(ngx_pool_t *pool, json_t *from,
     const ngx_http_lrt_field_t *fields, void *object, uint32_t *given,
     ngx_http_lrt_fault_t *fault);
@@ -40,6 +41,46 @@ static ngx_int_t ngx_http_lrt_json_word(json_t *from, const char *const *words,
     uint8_t *number);
 
 
+/* what the library took memory with before, and whether there was none */
+
+static json_malloc_t      ngx_http_lrt_json_memory;
+static __thread unsigned  ngx_http_lrt_json_refused;
+
+
+/*
+ * The library does not look at each result of malloc(): a text for which there
+ * is no memory is cut off, an address with it.  So we look.
+ */
+
+void
+ngx_http_lrt_json_init(void)
+{
+    json_free_t  release;
+
+    if (ngx_http_lrt_json_memory) {
+        return;
+    }
+
+    json_get_alloc_funcs(&ngx_http_lrt_json_memory, &release);
+    json_set_alloc_funcs(ngx_http_lrt_json_malloc, release);
+}
+
+
+static void *
+ngx_http_lrt_json_malloc(size_t size)
+{
+    void  *p;
+
+    p = ngx_http_lrt_json_memory(size);
+
+    if (p == NULL) {
+        ngx_http_lrt_json_refused = 1;
+    }
+
+    return p;
+}
+
+
 ngx_int_t
 ngx_http_lrt_json_read(ngx_pool_t *pool, ngx_str_t *text,
     const ngx_http_lrt_field_t *fields, void *object, uint32_t *given,
@@ -49,8 +90,15 @@ ngx_http_lrt_json_read(ngx_pool_t *pool, ngx_str_t *text,
     ngx_int_t      rc;
     json_error_t   error;
 
+    ngx_http_lrt_json_refused = 0;
+
     root = json_loadb((char *) text->data, text->len,
                       JSON_REJECT_DUPLICATES|JSON_DECODE_ANY, &error);
+
+    if (ngx_http_lrt_json_refused) {
+        json_decref(root);
+        return ngx_http_lrt_json_no_memory(pool, fault);
+    }
 
     if (root == NULL) {
         fault->line = error.line;

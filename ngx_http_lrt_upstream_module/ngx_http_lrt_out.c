@@ -407,7 +407,9 @@ ngx_http_lrt_json_quote(ngx_http_lrt_out_t *o, const void *data, size_t len)
 
     ngx_http_lrt_out_mem(o, "\"", 1);
 
-    p = (u_char *) data;
+    /* an empty text may lie nowhere, and that has no end */
+
+    p = (u_char *) (len ? data : "");
     end = p + len;
     plain = p;
 

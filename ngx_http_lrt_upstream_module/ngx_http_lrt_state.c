@@ -217,6 +217,12 @@ ngx_http_lrt_state_load(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
         }
 
         *why = doc->why;
+
+        if (rc == NGX_ERROR) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "no memory to read state file \"%s\" of upstream "
+                          "\"%V\"", path, &lscf->upstream->host);
+        }
     }
 
     free(job.text);

@@ -101,6 +101,8 @@ static ngx_int_t ngx_http_lrt_state_read(ngx_http_lrt_state_doc_t *doc,
     ngx_http_lrt_fault_t *fault);
 static ngx_int_t ngx_http_lrt_state_where_wrong(ngx_http_lrt_state_doc_t *doc,
     ngx_str_t *text, ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_state_refused(ngx_http_lrt_state_doc_t *doc,
+    ngx_http_lrt_fault_t *fault);
 static ngx_int_t ngx_http_lrt_state_checks(ngx_http_lrt_state_doc_t *doc,
     ngx_str_t *text, ngx_http_lrt_state_head_t *head,
     ngx_http_lrt_fault_t *fault);
@@ -234,9 +236,31 @@ ngx_http_lrt_state_where_wrong(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text,
                                   line, &fault->text);
     }
 
+    return ngx_http_lrt_state_refused(doc, fault);
+}
+
+
+/* it becomes a part of one line of a log, whatever it quotes */
+
+static ngx_int_t
+ngx_http_lrt_state_refused(ngx_http_lrt_state_doc_t *doc,
+    ngx_http_lrt_fault_t *fault)
+{
+    u_char  *p, *end;
+
     doc->why = fault->text;
 
-    return NGX_DECLINED;
+    end = doc->why.data + doc->why.len;
+
+    for (p = doc->why.data; p < end; p++) {
+        if (*p < 0x20 || *p == 0x7f) {
+            *p = '?';
+        }
+    }
+
+    /* without memory for a reason nothing is known */
+
+    return doc->why.len ? NGX_DECLINED : NGX_ERROR;
 }
 
 
@@ -399,9 +423,7 @@ ngx_http_lrt_state_settings(ngx_http_lrt_srv_conf_t *lscf,
         }
     }
 
-    doc->why = fault.text;
-
-    return rc;
+    return (rc == NGX_DECLINED) ? ngx_http_lrt_state_refused(doc, &fault) : rc;
 }
 
 
