@@ -248,6 +248,12 @@ ngx_http_lrt_state_refused(ngx_http_lrt_state_doc_t *doc,
 {
     u_char  *p, *end;
 
+    /* no memory says nothing of the text */
+
+    if (fault->status == NGX_HTTP_INTERNAL_SERVER_ERROR) {
+        return NGX_ERROR;
+    }
+
     doc->why = fault->text;
 
     end = doc->why.data + doc->why.len;
@@ -258,9 +264,7 @@ ngx_http_lrt_state_refused(ngx_http_lrt_state_doc_t *doc,
         }
     }
 
-    /* without memory for a reason nothing is known */
-
-    return doc->why.len ? NGX_DECLINED : NGX_ERROR;
+    return NGX_DECLINED;
 }
 
 

@@ -37,6 +37,8 @@ ngx_http_lrt_main_conf_t              world_main;
 ngx_http_lrt_srv_conf_t               world_group;
 ngx_uint_t                            world_asked;
 ngx_uint_t                            world_refused;
+uint32_t                              world_servers;
+uint32_t                              world_weights[WORLD_CAPACITY];
 
 static ngx_http_upstream_main_conf_t  world_upstreams;
 static ngx_http_upstream_srv_conf_t   world_upstream;
@@ -311,11 +313,13 @@ world_then(ngx_http_lrt_api_t *api)
 const char *
 world_state(const void *text, size_t len, ngx_int_t *rc, char *why)
 {
+    uint32_t      i;
     const char   *wrong;
     world_doc_t   d;
 
     *why = '\0';
     *rc = world_read(&d, text, len);
+    world_servers = d.doc.n;
 
     if (d.pool == NULL) {
         return *rc == NGX_ERROR ? NULL : "read without a pool";
@@ -327,6 +331,10 @@ world_state(const void *text, size_t len, ngx_int_t *rc, char *why)
     switch (*rc) {
 
     case NGX_OK:
+        for (i = 0; i < d.doc.n && i < WORLD_CAPACITY; i++) {
+            world_weights[i] = d.doc.server[i].params.weight;
+        }
+
         wrong = world_sound(&d);
 
         if (wrong == NULL && d.doc.n <= WORLD_CAPACITY) {

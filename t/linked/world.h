@@ -69,10 +69,14 @@ ngx_int_t world_body(world_request_t *w, const void *text, size_t len,
 /*
  * A state file is read, and if it is good filled into the table, written and
  * read again.  NULL if all is as it should be, or what is not; "rc" is what the
- * reader said, and "why" its reason.
+ * reader said, "why" its reason, world_servers how many it found, with these
+ * weights.
  */
 
 #define WORLD_WHY            4096
+
+extern uint32_t  world_servers;
+extern uint32_t  world_weights[WORLD_CAPACITY];
 
 const char *world_state(const void *text, size_t len, ngx_int_t *rc,
     char *why);
