@@ -94,6 +94,13 @@ ngx_http_lrt_out_page(ngx_http_lrt_out_t *o)
 }
 
 
+ngx_int_t
+ngx_http_lrt_out_reserve(ngx_http_lrt_out_t *o)
+{
+    return o->buf ? NGX_OK : ngx_http_lrt_out_page(o);
+}
+
+
 void
 ngx_http_lrt_out_str(ngx_http_lrt_out_t *o, const char *s)
 {

@@ -5,7 +5,8 @@
 # added to a copy of the pure files, in the way a developer would do it.
 #
 # CC is the compiler, LRT_QUICK=1 does a tenth of the draws, LRT_SEED=N repeats
-# a run, and LRT_WRAPPER goes before the programs, which have no sanitizers then.  What is compiled is kept in build/unit under a name made from its
+# a run, LRT_WRAPPER goes before the programs, which have no sanitizers then.
+# What is compiled is kept in build/unit under a name made from its
 # sources, so runs side by side do not disturb each other.
 
 use strict;

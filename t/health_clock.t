@@ -23,7 +23,8 @@ use constant {
 };
 
 my $t    = LRT->new(name => 'health_clock', need => [qw(module proxy)]);
-my $shim = LRT::Shim->new($t) or $t->skip_all('needs a C compiler');
+my $shim = LRT::Shim->new($t, 'time')
+    or $t->skip_all('needs a C compiler');
 my $raw  = LRT::Raw->new($t);
 my $port = $t->port('many');
 
