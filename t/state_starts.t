@@ -72,7 +72,7 @@ sub damaged () {
 
         next if $text eq $whole;
         return $text
-            if $text !~ /"version" : 1,/
+            if $text !~ /"version" : 1\b/
             || !eval { JSON::PP->new->utf8->decode($text); 1 };
     }
 }

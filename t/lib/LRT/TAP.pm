@@ -22,8 +22,8 @@ sub run_tap ($program) {
 
     if ($pid == 0) {
         open STDERR, '>&', \*STDOUT;
-        exec split(' ', $ENV{LRT_WRAPPER} // ''), $program;
-        POSIX::_exit(127);
+        exec(split(' ', $ENV{LRT_WRAPPER} // ''), $program)
+            or POSIX::_exit(127);
     }
 
     while (my $line = <$tap>) {
