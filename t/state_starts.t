@@ -4,7 +4,7 @@
 # that, all of it; without one it refuses.  The message names file and line, and
 # neither file is touched.
 #
-# LRT_LONG=1 makes 300 starts, otherwise 40, or 10 with LRT_QUICK=1.
+# LRT_LONG=1 makes 300 starts, otherwise 20, or 10 with LRT_QUICK=1.
 
 use v5.36;
 
@@ -23,7 +23,7 @@ my $t = LRT->new(
 srand(my $seed = $ENV{LRT_SEED} // time);
 note("LRT_SEED=$seed");
 
-my $starts = $ENV{LRT_LONG} ? 300 : $ENV{LRT_QUICK} ? 10 : 40;
+my $starts = $ENV{LRT_LONG} ? 300 : $ENV{LRT_QUICK} ? 10 : 20;
 my $dir    = $t->dir . '/state';
 my $u      = LRT::State->new($t, LRT::API->new($t), 'u', "$dir/u.json");
 
