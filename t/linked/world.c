@@ -222,6 +222,7 @@ world_request(world_request_t *w, ngx_pool_t *pool, ngx_uint_t method,
     static struct sockaddr_in  address = { .sin_family = AF_INET };
 
     ngx_memzero(w, sizeof(world_request_t));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 
     r = &w->request;
 
