@@ -27,7 +27,11 @@ ngx_http_lrt_api_locked(ngx_http_lrt_api_t *api, ngx_uint_t n,
     api->changes = ngx_pcalloc(api->request->pool,
                                (n + 1) * sizeof(lrt_change_t));
 
-    if (api->changes == NULL) {
+    /* what has come into force has to be answered */
+
+    if (api->changes == NULL
+        || ngx_http_lrt_out_reserve(&api->out) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

@@ -647,7 +647,7 @@ ngx_http_lrt_api_find(ngx_http_lrt_api_t *api, lrt_peer_t *peer)
             return NGX_ERROR;
         }
 
-        if (rc == NGX_DECLINED) {
+        if (rc != NGX_OK) {
             return ngx_http_lrt_api_not_found(api);
         }
     }

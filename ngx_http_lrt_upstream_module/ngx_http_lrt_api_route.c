@@ -463,6 +463,11 @@ ngx_http_lrt_api_arg(ngx_http_lrt_api_t *api, const char *name,
     ngx_str_t  *args;
 
     args = &api->request->args;
+
+    if (args->len == 0) {
+        return NGX_DECLINED;
+    }
+
     len = ngx_strlen(name);
     end = args->data + args->len;
 

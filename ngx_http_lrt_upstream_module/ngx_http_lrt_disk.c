@@ -247,8 +247,10 @@ ngx_http_lrt_disk_load(ngx_http_lrt_job_t *job, const char *path)
 
     job->text = malloc((size_t) st.st_size + 1);
 
+    /* that says nothing of the file */
+
     if (job->text == NULL) {
-        (void) ngx_http_lrt_disk_failed(job, "no memory");
+        job->rc = NGX_HTTP_LRT_JOB_AGAIN;
         goto failed;
     }
 

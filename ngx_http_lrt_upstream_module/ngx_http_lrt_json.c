@@ -12,8 +12,10 @@
 
 
 #define NGX_HTTP_LRT_BAD_FORMAT  "UpstreamConfFormatError"
+#define NGX_HTTP_LRT_NO_MEMORY   "BodyReadError"
 
 
+static void *ngx_http_lrt_json_malloc(size_t size);
 static ngx_int_t ngx_http_lrt_json_object(ngx_pool_t *pool, json_t *from,
     const ngx_http_lrt_field_t *fields, void *object, uint32_t *given,
     ngx_http_lrt_fault_t *fault);
@@ -27,7 +29,7 @@ static ngx_int_t ngx_http_lrt_json_copy(ngx_pool_t *pool, json_t *from,
     ngx_str_t *s, ngx_http_lrt_fault_t *fault);
 static const ngx_http_lrt_field_t *ngx_http_lrt_json_field(
     const ngx_http_lrt_field_t *field, const char *key);
-static void ngx_http_lrt_json_member(ngx_pool_t *pool,
+static ngx_int_t ngx_http_lrt_json_member(ngx_pool_t *pool,
     ngx_http_lrt_fault_t *fault, const char *key);
 static ngx_int_t ngx_http_lrt_json_value(ngx_pool_t *pool, json_t *from,
     const ngx_http_lrt_field_t *field, void *object, uint32_t *given,
@@ -40,6 +42,46 @@ static ngx_int_t ngx_http_lrt_json_word(json_t *from, const char *const *words,
     uint8_t *number);
 
 
+/* what the library took memory with before, and whether there was none */
+
+static json_malloc_t      ngx_http_lrt_json_memory;
+static __thread unsigned  ngx_http_lrt_json_refused;
+
+
+/*
+ * The library does not look at each result of malloc(): a text for which there
+ * is no memory is cut off, an address with it.  So we look.
+ */
+
+void
+ngx_http_lrt_json_init(void)
+{
+    json_free_t  release;
+
+    if (ngx_http_lrt_json_memory) {
+        return;
+    }
+
+    json_get_alloc_funcs(&ngx_http_lrt_json_memory, &release);
+    json_set_alloc_funcs(ngx_http_lrt_json_malloc, release);
+}
+
+
+static void *
+ngx_http_lrt_json_malloc(size_t size)
+{
+    void  *p;
+
+    p = ngx_http_lrt_json_memory(size);
+
+    if (p == NULL) {
+        ngx_http_lrt_json_refused = 1;
+    }
+
+    return p;
+}
+
+
 ngx_int_t
 ngx_http_lrt_json_read(ngx_pool_t *pool, ngx_str_t *text,
     const ngx_http_lrt_field_t *fields, void *object, uint32_t *given,
@@ -49,8 +91,15 @@ ngx_http_lrt_json_read(ngx_pool_t *pool, ngx_str_t *text,
     ngx_int_t      rc;
     json_error_t   error;
 
+    ngx_http_lrt_json_refused = 0;
+
     root = json_loadb((char *) text->data, text->len,
                       JSON_REJECT_DUPLICATES|JSON_DECODE_ANY, &error);
+
+    if (ngx_http_lrt_json_refused) {
+        json_decref(root);
+        return ngx_http_lrt_json_no_memory(pool, fault);
+    }
 
     if (root == NULL) {
         fault->line = error.line;
@@ -171,7 +220,7 @@ static ngx_int_t
 ngx_http_lrt_json_no_memory(ngx_pool_t *pool, ngx_http_lrt_fault_t *fault)
 {
     return ngx_http_lrt_fault(pool, fault, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                              "BodyReadError", "no memory");
+                              NGX_HTTP_LRT_NO_MEMORY, "no memory");
 }
 
 
@@ -206,8 +255,7 @@ ngx_http_lrt_json_object(ngx_pool_t *pool, json_t *from,
         }
 
         if (rc != NGX_OK) {
-            ngx_http_lrt_json_member(pool, fault, key);
-            return rc;
+            return ngx_http_lrt_json_member(pool, fault, key);
         }
 
         *given |= field->field;
@@ -233,7 +281,9 @@ ngx_http_lrt_json_field(const ngx_http_lrt_field_t *field, const char *key)
 }
 
 
-static void
+/* NGX_DECLINED */
+
+static ngx_int_t
 ngx_http_lrt_json_member(ngx_pool_t *pool, ngx_http_lrt_fault_t *fault,
     const char *key)
 {
@@ -242,10 +292,12 @@ ngx_http_lrt_json_member(ngx_pool_t *pool, ngx_http_lrt_fault_t *fault,
 
     if (fault->member.data == NULL) {
         fault->member.len = 0;
-        return;
+        return ngx_http_lrt_json_no_memory(pool, fault);
     }
 
     ngx_memcpy(fault->member.data, key, fault->member.len + 1);
+
+    return NGX_DECLINED;
 }
 
 
@@ -507,11 +559,17 @@ ngx_http_lrt_fault(ngx_pool_t *pool, ngx_http_lrt_fault_t *fault,
     fault->text.data = ngx_pnalloc(pool, fault->text.len);
 
     if (fault->text.data == NULL) {
-        fault->text.len = 0;
 
-    } else {
-        ngx_memcpy(fault->text.data, buf, fault->text.len);
+        /* half of a reason is none */
+
+        fault->status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        fault->code = NGX_HTTP_LRT_NO_MEMORY;
+        ngx_str_set(&fault->text, "no memory");
+
+        return NGX_DECLINED;
     }
+
+    ngx_memcpy(fault->text.data, buf, fault->text.len);
 
     return NGX_DECLINED;
 }

@@ -79,6 +79,9 @@ typedef struct {
     (fault)->list->what, (fault)->element - 1 + (fault)->list->first
 
 
+/* before anything is read, in each process or in one that it comes from */
+
+void ngx_http_lrt_json_init(void);
 
 /*
  * One object of the text; "given" gets the bits of fields that are there, and

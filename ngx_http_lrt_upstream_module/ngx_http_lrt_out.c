@@ -94,6 +94,13 @@ ngx_http_lrt_out_page(ngx_http_lrt_out_t *o)
 }
 
 
+ngx_int_t
+ngx_http_lrt_out_reserve(ngx_http_lrt_out_t *o)
+{
+    return o->buf ? NGX_OK : ngx_http_lrt_out_page(o);
+}
+
+
 void
 ngx_http_lrt_out_str(ngx_http_lrt_out_t *o, const char *s)
 {
@@ -407,7 +414,9 @@ ngx_http_lrt_json_quote(ngx_http_lrt_out_t *o, const void *data, size_t len)
 
     ngx_http_lrt_out_mem(o, "\"", 1);
 
-    p = (u_char *) data;
+    /* an empty text may lie nowhere, and that has no end */
+
+    p = (u_char *) (len ? data : "");
     end = p + len;
     plain = p;
 

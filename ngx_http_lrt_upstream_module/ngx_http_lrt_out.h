@@ -39,6 +39,10 @@ typedef struct {
 
 void ngx_http_lrt_out_init(ngx_http_lrt_out_t *o, ngx_pool_t *pool);
 
+/* memory for what is short, before it is needed; NGX_ERROR */
+
+ngx_int_t ngx_http_lrt_out_reserve(ngx_http_lrt_out_t *o);
+
 void ngx_http_lrt_out_mem(ngx_http_lrt_out_t *o, const void *data, size_t len);
 void ngx_http_lrt_out_str(ngx_http_lrt_out_t *o, const char *s);
 void ngx_http_lrt_out_uint(ngx_http_lrt_out_t *o, uint64_t n);

@@ -161,6 +161,13 @@ ngx_http_lrt_spec_address(ngx_pool_t *pool, ngx_str_t *text, ngx_addr_t *addr,
     u.no_resolve = 1;
 
     if (text->len == 0 || ngx_parse_url(pool, &u) != NGX_OK) {
+
+        /* what is wrong with an address it says, of memory it says nothing */
+
+        if (text->len && u.err == NULL) {
+            return NGX_ERROR;
+        }
+
         return ngx_http_lrt_fault(pool, fault, NGX_HTTP_BAD_REQUEST,
                                   "UpstreamBadAddress",
                                   "invalid address \"%V\"%s%s", text,

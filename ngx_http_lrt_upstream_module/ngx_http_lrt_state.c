@@ -188,7 +188,10 @@ ngx_http_lrt_state_load(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
 
     rc = NGX_DONE;
 
-    if (job.rc == NGX_HTTP_LRT_JOB_FAILED) {
+    if (job.rc == NGX_HTTP_LRT_JOB_AGAIN) {
+        rc = NGX_ERROR;
+
+    } else if (job.rc == NGX_HTTP_LRT_JOB_FAILED) {
 
         why->data = ngx_pnalloc(cf->pool, NGX_MAX_ERROR_STR);
         if (why->data == NULL) {
@@ -217,6 +220,12 @@ ngx_http_lrt_state_load(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
         }
 
         *why = doc->why;
+    }
+
+    if (rc == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "no memory to read state file \"%s\" of upstream "
+                      "\"%V\"", path, &lscf->upstream->host);
     }
 
     free(job.text);

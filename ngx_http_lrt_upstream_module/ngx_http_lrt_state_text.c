@@ -101,6 +101,8 @@ static ngx_int_t ngx_http_lrt_state_read(ngx_http_lrt_state_doc_t *doc,
     ngx_http_lrt_fault_t *fault);
 static ngx_int_t ngx_http_lrt_state_where_wrong(ngx_http_lrt_state_doc_t *doc,
     ngx_str_t *text, ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_state_refused(ngx_http_lrt_state_doc_t *doc,
+    ngx_http_lrt_fault_t *fault);
 static ngx_int_t ngx_http_lrt_state_checks(ngx_http_lrt_state_doc_t *doc,
     ngx_str_t *text, ngx_http_lrt_state_head_t *head,
     ngx_http_lrt_fault_t *fault);
@@ -234,7 +236,33 @@ ngx_http_lrt_state_where_wrong(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text,
                                   line, &fault->text);
     }
 
+    return ngx_http_lrt_state_refused(doc, fault);
+}
+
+
+/* it becomes a part of one line of a log, whatever it quotes */
+
+static ngx_int_t
+ngx_http_lrt_state_refused(ngx_http_lrt_state_doc_t *doc,
+    ngx_http_lrt_fault_t *fault)
+{
+    u_char  *p, *end;
+
+    /* no memory says nothing of the text */
+
+    if (fault->status == NGX_HTTP_INTERNAL_SERVER_ERROR) {
+        return NGX_ERROR;
+    }
+
     doc->why = fault->text;
+
+    end = doc->why.data + doc->why.len;
+
+    for (p = doc->why.data; p < end; p++) {
+        if (*p < 0x20 || *p == 0x7f) {
+            *p = '?';
+        }
+    }
 
     return NGX_DECLINED;
 }
@@ -399,9 +427,7 @@ ngx_http_lrt_state_settings(ngx_http_lrt_srv_conf_t *lscf,
         }
     }
 
-    doc->why = fault.text;
-
-    return rc;
+    return (rc == NGX_DECLINED) ? ngx_http_lrt_state_refused(doc, &fault) : rc;
 }
 
 

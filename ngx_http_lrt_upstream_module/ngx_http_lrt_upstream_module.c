@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_lrt.h"
+#include "ngx_http_lrt_json.h"
 
 
 /* default of client_max_body_size */
@@ -227,6 +228,8 @@ static void *
 ngx_http_lrt_create_main_conf(ngx_conf_t *cf)
 {
     ngx_http_lrt_main_conf_t  *lmcf;
+
+    ngx_http_lrt_json_init();
 
     lmcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_lrt_main_conf_t));
     if (lmcf == NULL) {

@@ -5,7 +5,8 @@
 # added to a copy of the pure files, in the way a developer would do it.
 #
 # CC is the compiler, LRT_QUICK=1 does a tenth of the draws, LRT_SEED=N repeats
-# a run.  What is compiled is kept in build/unit under a name made from its
+# a run, LRT_WRAPPER goes before the programs, which have no sanitizers then.
+# What is compiled is kept in build/unit under a name made from its
 # sources, so runs side by side do not disturb each other.
 
 use strict;
@@ -17,9 +18,11 @@ use File::Copy qw(copy);
 use File::Path qw(make_path remove_tree);
 use File::Temp qw(tempdir);
 use FindBin;
+use lib "$FindBin::Bin/lib";
 use POSIX ();
 use Test::More;
-use Time::HiRes qw(time);
+
+use LRT::TAP qw(run_tap);
 
 
 my $root = "$FindBin::Bin/..";
@@ -51,7 +54,10 @@ if ($? != 0) {
 	plan skip_all => "no C compiler \"$compiler\", name one in CC";
 }
 
-if (works(@sanitizers)) {
+if ($ENV{LRT_WRAPPER}) {
+	note("run by $ENV{LRT_WRAPPER}");
+
+} elsif (works(@sanitizers)) {
 	push @flags, @sanitizers;
 
 } else {
@@ -106,56 +112,6 @@ sub toy {
 	close $fh or die "$dir: $!\n";
 
 	return $dir;
-}
-
-
-# runs a program and repeats its assertions as our own
-
-sub run_tap {
-	my ($program) = @_;
-
-	my ($started, $planned, $seen, $failed, @output) = (time, -1, 0, 0);
-
-	my $pid = open my $tap, '-|';
-
-	die "cannot fork: $!\n" unless defined $pid;
-
-	if ($pid == 0) {
-		open STDERR, '>&', \*STDOUT;
-		exec $program or exit 127;
-	}
-
-	while (my $line = <$tap>) {
-		chomp $line;
-		push @output, $line;
-
-		if ($line =~ /^(not )?ok \d+ - (.*)/) {
-			$seen++;
-			$failed += defined $1;
-			ok(!$1, $2);
-
-		} elsif ($line =~ /^1\.\.(\d+)$/) {
-			$planned = $1;
-
-		} elsif ($line =~ /^# (.*)/) {
-			note($1);
-		}
-	}
-
-	close $tap;
-
-	my $status = $?;
-
-	ok($status == 0 || $failed && $status == 256, 'ended by itself')
-		or diag("exit status " . ($status >> 8) . ", signal "
-		        . ($status & 127));
-	is($planned, $seen, 'ran to its end');
-
-	if ($failed || $status || $planned != $seen) {
-		diag($_) for grep { !/^ok / } @output;
-	}
-
-	note(sprintf '%.1f s', time - $started);
 }
 
 

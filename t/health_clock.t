@@ -17,7 +17,8 @@ use LRT::Shim;
 use constant MANY => 100;
 
 my $t    = LRT->new(name => 'health_clock', need => [qw(module proxy)]);
-my $shim = LRT::Shim->new($t) or $t->skip_all('needs a C compiler');
+my $shim = LRT::Shim->new($t, 'time')
+    or $t->skip_all('needs a C compiler');
 my $many = LRT::Probed->new($t, servers => MANY);
 
 $many->conf(2);

@@ -20,7 +20,8 @@ use LRT::Raw;
 use LRT::Shim;
 
 my $t    = LRT->new(name => 'health_local', need => [qw(module proxy)]);
-my $shim = LRT::Shim->new($t) or $t->skip_all('needs a C compiler');
+my $shim = LRT::Shim->new($t, 'time')
+    or $t->skip_all('needs a C compiler');
 my $raw  = LRT::Raw->new($t);
 my $ms   = timeout(250);
 my $s    = $raw->server('a');
