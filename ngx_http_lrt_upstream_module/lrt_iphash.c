@@ -46,6 +46,7 @@ const lrt_method_t  lrt_iphash_method = {
     NULL,
     NULL,
     NULL,
+    NULL,
     lrt_iphash_pick,
     lrt_iphash_pick
 };

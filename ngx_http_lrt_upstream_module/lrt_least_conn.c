@@ -24,6 +24,7 @@ const lrt_method_t  lrt_least_conn_method = {
     lrt_least_conn_key,
     NULL,
     NULL,
+    NULL,
     lrt_best_pick,
     lrt_round_robin_pick
 };

@@ -36,6 +36,10 @@
 
 #define LRT_LEAST_TIME_LAST    ((uint64_t) 1 << 40)
 
+/* the logarithm of 1/16384 us, in which people are shown ranks */
+
+#define LRT_LEAST_TIME_PARTS   ((uint64_t) 14 << 32)
+
 /* shares: one of the longest time is 1; a million of the largest fit 64 bits */
 
 #define LRT_SHARE_SHIFT        28
@@ -56,6 +60,7 @@
 
 static uint64_t lrt_least_time_cost(const lrt_score_t *score);
 static uint64_t lrt_least_time_key(const lrt_score_t *score);
+static uint64_t lrt_least_time_shown(uint64_t key);
 static uint64_t lrt_least_time_due(const lrt_score_t *score);
 static uint32_t lrt_least_time_point(const lrt_view_t *view);
 static uint64_t lrt_least_time_share(const lrt_score_t *score);
@@ -75,6 +80,7 @@ const lrt_method_t  lrt_least_time_method = {
     lrt_least_time_key,
     lrt_least_time_due,
     lrt_least_time_share,
+    lrt_least_time_shown,
     lrt_best_pick,
     lrt_least_time_point
 };
@@ -129,6 +135,26 @@ lrt_least_time_key(const lrt_score_t *score)
     queue = (queue << LRT_LEAST_TIME_SHIFT) / score->params->weight;
 
     return cost + lrt_log2(queue) * LRT_LEAST_TIME_POWER / 256;
+}
+
+
+/* no logarithm any more, in parts of a microsecond; suspects have a high bit */
+
+static uint64_t
+lrt_least_time_shown(uint64_t key)
+{
+    uint64_t  log, base;
+
+    if (key == 0) {
+        return 0;
+    }
+
+    log = key & (LRT_LEAST_TIME_LAST - 1);
+    base = ((uint64_t) LRT_LEAST_TIME_SHIFT << 32) * LRT_LEAST_TIME_POWER / 256;
+    log = (log + LRT_LEAST_TIME_PARTS > base) ? log + LRT_LEAST_TIME_PARTS - base
+                                              : 0;
+
+    return lrt_exp2(log) | (key >= LRT_LEAST_TIME_LAST ? (uint64_t) 1 << 62 : 0);
 }
 
 

@@ -39,6 +39,17 @@ lrt_method(uint32_t number)
 }
 
 
+uint64_t
+lrt_method_score(uint32_t number, uint64_t key)
+{
+    const lrt_method_t  *method;
+
+    method = lrt_method(number);
+
+    return method->shown ? method->shown(key) : key;
+}
+
+
 uint32_t
 lrt_method_find(const char *name, size_t len)
 {

@@ -112,6 +112,10 @@ typedef struct {
 
     uint64_t           (*share)(const lrt_score_t *score);
 
+    /* the rank as people read it, in the same order; NULL: as it is */
+
+    uint64_t           (*shown)(uint64_t key);
+
     /*
      * The slot of a server that lrt_view_open() accepts, or LRT_NONE.  What
      * it reads may change meanwhile; the caller validates the answer.
@@ -147,6 +151,10 @@ const lrt_method_t *lrt_method(uint32_t number);
 /* the plain weighted order, for methods that have none of their own */
 
 uint32_t lrt_round_robin_pick(const lrt_view_t *view);
+
+/* what people are shown of a rank */
+
+uint64_t lrt_method_score(uint32_t number, uint64_t key);
 
 /* number of a method by its name, or LRT_METHODS */
 

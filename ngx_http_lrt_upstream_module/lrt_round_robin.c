@@ -17,6 +17,7 @@ const lrt_method_t  lrt_round_robin_method = {
     NULL,
     NULL,
     NULL,
+    NULL,
     lrt_round_robin_pick,
     lrt_round_robin_pick
 };

@@ -422,7 +422,8 @@ ngx_http_lrt_api_peer_more(ngx_http_lrt_api_t *api, const lrt_peer_t *peer,
     key = lrt_load(&t->key[tier][peer->slot]);
 
     if (lrt_method(api->snap.policy.method)->key && key != LRT_KEY_NEVER) {
-        ngx_http_lrt_json_uint(o, "score", key);
+        ngx_http_lrt_json_uint(o, "score",
+                      lrt_method_score(api->snap.policy.method, key));
     }
 
     /* backups are asked when there is no primary */

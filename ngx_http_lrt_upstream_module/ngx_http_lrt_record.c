@@ -40,7 +40,7 @@ static size_t ngx_http_lrt_print_inflight(u_char *p,
     ngx_http_lrt_record_t *record);
 static size_t ngx_http_lrt_print_choice(u_char *p,
     ngx_http_lrt_record_t *record);
-static u_char *ngx_http_lrt_print_candidate(u_char *p,
+static u_char *ngx_http_lrt_print_candidate(u_char *p, uint32_t method,
     lrt_candidate_t *candidate);
 
 
@@ -446,11 +446,11 @@ ngx_http_lrt_print_choice(u_char *p, ngx_http_lrt_record_t *record)
                     lrt_method(reason->method)->name,
                     ngx_http_lrt_why[reason->why]);
 
-    p = ngx_http_lrt_print_candidate(p, &reason->chosen);
+    p = ngx_http_lrt_print_candidate(p, reason->method, &reason->chosen);
 
     if (record->next.len) {
         p = ngx_sprintf(p, "; next %V", &record->next);
-        p = ngx_http_lrt_print_candidate(p, &reason->next);
+        p = ngx_http_lrt_print_candidate(p, reason->method, &reason->next);
     }
 
     return p - start;
@@ -458,7 +458,8 @@ ngx_http_lrt_print_choice(u_char *p, ngx_http_lrt_record_t *record)
 
 
 static u_char *
-ngx_http_lrt_print_candidate(u_char *p, lrt_candidate_t *candidate)
+ngx_http_lrt_print_candidate(u_char *p, uint32_t method,
+    lrt_candidate_t *candidate)
 {
     uint64_t  us;
 
@@ -475,7 +476,8 @@ ngx_http_lrt_print_candidate(u_char *p, lrt_candidate_t *candidate)
                     candidate->weight);
 
     if (candidate->key != LRT_KEY_NEVER) {
-        p = ngx_sprintf(p, "; score %uL", candidate->key);
+        p = ngx_sprintf(p, "; score %uL",
+                        lrt_method_score(method, candidate->key));
     }
 
     *p++ = ')';

@@ -20,6 +20,7 @@ const lrt_method_t  lrt_toy_method = {
     NULL,
     NULL,
     NULL,
+    NULL,
     lrt_toy_pick,
     lrt_toy_pick
 };
