@@ -108,7 +108,7 @@ local $ENV{HOME} = $t->dir;
 
 my $browser = LRT::Process->run_program(
     [$node, "$folder/run.mjs", $settings, qw(read write stale big)],
-    $t->dir . '/tap');
+    $t->write(tap => ''));
 
 
 # Its lines, as they come: assertions, remarks, what is for us to do.
