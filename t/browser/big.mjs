@@ -23,6 +23,8 @@ export default async function big(t) {
 
   const sorted = await time(() => page.locator('.head .c-weight button').click());
   t.is((await column(page, 'weight'))[0], '7', 'sorted');
+  await page.locator('.head .c-server button').click();
+  t.is((await column(page, 'server')).slice(0, 11).at(-1), '127.1.0.10:9', 'numbers in names by their value');
   const found = await time(async () => {
     await page.locator('#search').fill('127.1.19.135:9');
     await t.until(async () => await rows(page).count() === 1);
