@@ -30,6 +30,7 @@
 typedef struct ngx_http_lrt_session_s  ngx_http_lrt_session_t;
 typedef struct ngx_http_lrt_state_s  ngx_http_lrt_state_t;
 typedef struct ngx_http_lrt_checker_s  ngx_http_lrt_checker_t;
+typedef struct ngx_http_lrt_page_s  ngx_http_lrt_page_t;
 
 
 /* one configuration, and this process as one of those that run it */
@@ -76,6 +77,10 @@ typedef struct {
     ngx_uint_t                       code;
     ngx_http_complex_value_t        *scheme;
     ngx_http_complex_value_t        *host;
+
+    /* lrt_dashboard */
+
+    ngx_http_lrt_page_t             *page;
 
     ngx_str_t                       *file_name;
     ngx_uint_t                       line;
@@ -268,6 +273,10 @@ ngx_int_t ngx_http_lrt_api_page_body(ngx_http_request_t *r, ngx_chain_t *in,
 /* ngx_http_lrt_metrics.c */
 
 char *ngx_http_lrt_metrics(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* ngx_http_lrt_dashboard.c */
+
+char *ngx_http_lrt_dashboard(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* ngx_http_lrt_redirect.c */
 

@@ -163,6 +163,8 @@ ngx_str_t *ngx_http_lrt_api_header(ngx_http_request_t *r, const char *name);
 
 void ngx_http_lrt_api_answer(ngx_http_lrt_api_t *api);
 void ngx_http_lrt_api_send(ngx_http_lrt_api_t *api);
+ngx_table_elt_t *ngx_http_lrt_api_add_header(ngx_http_request_t *r,
+    const char *name, const char *value);
 
 /*
  * The generation that If-Match demands of the group, 0 for any; NGX_DECLINED

@@ -17,8 +17,6 @@ static ngx_int_t ngx_http_lrt_api_send_header(ngx_http_lrt_api_t *api);
 static ngx_int_t ngx_http_lrt_api_add_tag(ngx_http_lrt_api_t *api);
 static u_char *ngx_http_lrt_api_tag(ngx_http_lrt_api_t *api, u_char *p);
 static ngx_uint_t ngx_http_lrt_api_blank(u_char *p, u_char *end);
-static ngx_table_elt_t *ngx_http_lrt_api_add_header(ngx_http_request_t *r,
-    const char *name, const char *value);
 static ngx_int_t ngx_http_lrt_api_mark(ngx_http_lrt_api_t *api,
     ngx_chain_t **chain);
 static void ngx_http_lrt_api_writable(ngx_http_request_t *r);
@@ -195,7 +193,7 @@ ngx_http_lrt_api_blank(u_char *p, u_char *end)
 }
 
 
-static ngx_table_elt_t *
+ngx_table_elt_t *
 ngx_http_lrt_api_add_header(ngx_http_request_t *r, const char *name,
     const char *value)
 {

@@ -376,8 +376,8 @@ ngx_http_lrt_api_peer_more(ngx_http_lrt_api_t *api, const lrt_peer_t *peer,
         const char  *name;
         uint32_t     permille;
     } quantiles[] = {
-        { "p50", 500 }, { "p90", 900 }, { "p99", 990 }, { "p999", 999 },
-        { "max", 1000 }
+        { "p50", 500 }, { "p90", 900 }, { "p95", 950 }, { "p99", 990 },
+        { "p999", 999 }, { "max", 1000 }
     };
 
     o = &api->out;
@@ -478,6 +478,8 @@ ngx_http_lrt_api_group_more(ngx_http_lrt_api_t *api)
     ngx_http_lrt_api_method_text(api, "method", &api->snap.policy);
     ngx_http_lrt_group_write(o, &api->snap.settings);
     ngx_http_lrt_api_skipped(api);
+    ngx_http_lrt_json_bool(o, "in_panic", api->snap.rules[LRT_PRIMARY].panic
+                                          || api->snap.rules[LRT_BACKUP].panic);
 
     if (api->group->state) {
         ngx_http_lrt_json_open(o, "state", '{');

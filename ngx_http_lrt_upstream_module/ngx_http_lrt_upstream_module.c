@@ -77,6 +77,13 @@ static ngx_command_t  ngx_http_lrt_commands[] = {
       0,
       NULL },
 
+    { ngx_string("lrt_dashboard"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_lrt_dashboard,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("lrt_redirect"),
       NGX_HTTP_LOC_CONF|NGX_HTTP_LIF_CONF|NGX_CONF_1MORE,
       ngx_http_lrt_redirect,

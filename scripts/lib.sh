@@ -81,3 +81,31 @@ install_packages() {
         run "$log" "${apt[@]}" install --no-install-recommends "$@"
     fi
 }
+
+# What t/dashboard_browser.t needs: a browser, and the library that drives it,
+# in the version of the lock file.  Node.js may come from elsewhere than Debian,
+# and brings npm then.
+need_browser() {
+    local names=(chromium)
+
+    command -v node >/dev/null || names+=(nodejs)
+    command -v npm >/dev/null || names+=(npm)
+
+    need_packages "${names[@]}"
+    mkdir -p "$cache"
+    (
+        flock 9
+        install_library "$root/t/browser"
+    ) 9>"$cache/.packages.lock"
+}
+
+install_library() {
+    local lock=node_modules/.package-lock.json log=$cache/npm.log
+
+    cd "$1"
+    [ ! -f "$lock" ] || [ package-lock.json -nt "$lock" ] || return 0
+
+    say "install $(sed -n 's/.*"\(playwright-core\)": "\(.*\)"/\1 \2/p' package.json)"
+    : >"$log"
+    run "$log" npm ci --ignore-scripts --no-audit --no-fund
+}

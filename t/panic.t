@@ -81,6 +81,14 @@ sub ill (@ill) {
 }
 
 
+# The groups that ignore health, as the API tells.
+
+sub in_panic () {
+    return join ' ', grep { $api->group($_)->get->{lrt}{in_panic} }
+        qw(some none backed);
+}
+
+
 sub told ($mark, $pattern) {
     return $t->wait_for(sub { $t->grep_log($pattern, $mark) });
 }
@@ -91,11 +99,13 @@ my $mark = $t->log_mark;
 
 ok(ill('a'), 'two of three are healthy');
 is_deeply($t->many(12, '/some'), { b => 6, c => 6 }, 'they get the requests');
+is(in_panic(), '', 'no panic in the API');
 
 ok(ill(qw(a b)), 'one of three');
 is_deeply($t->many(12, '/some'), { a => 4, b => 4, c => 4 },
     'panic: all get requests');
 is_deeply($t->many(12, '/none'), { c => 12 }, 'not without lrt_panic');
+is(in_panic(), 'some backed', 'the API tells');
 
 ok(told($mark, qr/\[warn\].* "some": 1 of 3 servers is healthy, panic begins/),
     'a warning');
@@ -104,6 +114,7 @@ ok(ill(qw(a b c)), 'none');
 is_deeply($t->many(12, '/some'), { a => 4, b => 4, c => 4 }, 'panic goes on');
 is_deeply($t->many(12, '/backed'), { d => 12 }, 'a backup that is healthy');
 is_deeply($t->many(3, '/none'), { 502 => 3 }, 'nobody without lrt_panic');
+is(in_panic(), 'some', 'no panic where a backup is well');
 
 ok(ill(qw(a b c d)), 'nor the backup');
 is_deeply($t->many(12, '/backed'), { a => 4, b => 4, c => 4 },
