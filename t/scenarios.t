@@ -48,4 +48,9 @@ for my $scenario (Scenarios::all()) {
     cmp_ok($f->{share}, '<', 1, "$name, share");
 }
 
+# what an ablation takes out is still there
+
+is(system("$FindBin::Bin/../scripts/bench.d/ablation --list >/dev/null"), 0,
+    'parts of an ablation');
+
 done_testing();

@@ -108,6 +108,9 @@ my @all = (
     _failing('fail', 'all its requests', 1),
     _failing('fail-no-limit', 'all its requests, max_fails=0', 1,
         server => 'max_fails=0'),
+    _failing('fail-crowded', 'all its requests, max_fails=0, others have 40 in '
+        . 'flight each', 1, server => 'max_fails=0',
+        servers => ['s count=10 slots=80'], work => 'exp:200ms', rate => 2000),
     _failing('fail-half', 'half of its requests', .5),
     _failing('fail-tenth', 'a tenth of its requests', .1),
     {
