@@ -246,12 +246,12 @@ refused('a server with a long name', qq{
         round_robin_ext;
         server @{[$zeros->(229)]};
     }
-}, qr/name of server "\S+" is too long: it may have 204 characters/);
+}, qr/name of server "\S+" is too long: it may have 196 characters/);
 
 accepted('a name as long as it may be', qq{
     upstream u {
         round_robin_ext;
-        server @{[$zeros->(204)]};
+        server @{[$zeros->(196)]};
         server unix:/@{['x' x 106]};
     }
 });
