@@ -15,6 +15,10 @@
 
 #define LRT_TYPICAL_STEP     (LRT_LOG_ONE / 8)
 
+/* how far from the mean a server may be to be one that is typical */
+
+#define LRT_MIDDLE           (LRT_LOG_ONE * 3 / 4)
+
 /* and so many samples may make somebody due for a trial */
 
 #define LRT_LEARNED_SAMPLES  4
@@ -43,6 +47,8 @@ static uint64_t lrt_rank_key(const lrt_table_t *t, uint32_t slot,
 static uint64_t lrt_rank_cost(const lrt_table_t *t, uint32_t slot,
     uint64_t now);
 static void lrt_rank_typical(lrt_table_t *t);
+static uint32_t lrt_rank_middle(const lrt_table_t *t,
+    const lrt_entry_t *entry, uint32_t mean);
 static void lrt_rank_pace(lrt_table_t *t);
 static uint64_t lrt_rank_due(const lrt_table_t *t, const lrt_entry_t *entry,
     uint32_t slot, uint64_t now);
@@ -142,7 +148,7 @@ lrt_rank_refresh(lrt_table_t *t, uint64_t now)
 void
 lrt_rank_learned(lrt_table_t *t, uint64_t before, uint64_t after, uint64_t now)
 {
-    uint64_t  n, sum, typical, old, samples;
+    uint64_t  n, sum, mean, old, samples;
 
     /* for ranks without times, what the audit finds is early enough */
 
@@ -156,13 +162,13 @@ lrt_rank_learned(lrt_table_t *t, uint64_t before, uint64_t after, uint64_t now)
     sum -= before ? lrt_estimate_log(before) : 0;
     sum += lrt_add(&t->head->learned.sum, sum);
 
-    typical = n ? sum / n : 0;
-    old = lrt_load(&t->head->typical.value);
+    mean = n ? sum / n : 0;
+    old = lrt_load(&t->head->learned.mean);
 
     samples = lrt_spread_samples(lrt_load(&t->head->learned.spread));
 
-    if (typical + LRT_TYPICAL_STEP >= old
-        && old + LRT_TYPICAL_STEP >= typical
+    if (mean + LRT_TYPICAL_STEP >= old
+        && old + LRT_TYPICAL_STEP >= mean
         && samples % LRT_LEARNED_SAMPLES != 0)
     {
         return;
@@ -283,7 +289,7 @@ lrt_rank_key(const lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
 static void
 lrt_rank_typical(lrt_table_t *t)
 {
-    uint32_t            slot, n;
+    uint32_t            slot, n, mean;
     uint64_t            sum, errors, word;
     unsigned            failing;
     const lrt_entry_t  *entry;
@@ -313,12 +319,49 @@ lrt_rank_typical(lrt_table_t *t)
         }
     }
 
+    mean = n ? (uint32_t) (sum / n) : 0;
+
     lrt_store(&t->head->learned.errors, errors);
     lrt_store(&t->head->known.value, n);
     lrt_store(&t->head->learned.sum, sum);
-    lrt_store(&t->head->typical.value, n ? sum / n : 0);
+    lrt_store(&t->head->learned.mean, mean);
+    lrt_store(&t->head->typical.value, lrt_rank_middle(t, entry, mean));
 
     lrt_rank_pace(t);
+}
+
+
+/*
+ * The mean of those that are not far from it, if most are: a few that are much
+ * slower must not make all others seem to be slower than they are.
+ */
+
+static uint32_t
+lrt_rank_middle(const lrt_table_t *t, const lrt_entry_t *entry, uint32_t mean)
+{
+    uint32_t  slot, n, all, log;
+    uint64_t  sum, word;
+
+    n = 0;
+    all = 0;
+    sum = 0;
+
+    for (slot = 0; slot < t->capacity; slot++) {
+
+        word = entry[slot].ident ? lrt_load(&t->hot[slot].estimate) : 0;
+        log = lrt_estimate_log(word);
+        all += (word != 0);
+
+        if (word
+            && log <= mean + LRT_MIDDLE
+            && log + LRT_MIDDLE >= mean)
+        {
+            sum += log;
+            n++;
+        }
+    }
+
+    return (n > all / 2) ? (uint32_t) (sum / n) : mean;
 }
 
 

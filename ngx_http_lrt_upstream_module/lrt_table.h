@@ -155,9 +155,10 @@ typedef struct {
     uint64_t             spread;         /* see lrt_estimate.h */
     uint64_t             usual;
     uint64_t             sum;            /* of logarithms of all estimates */
+    uint64_t             mean;           /* when it was last counted */
     uint64_t             errors;         /* of the parts that fail */
     uint64_t             stalls;         /* see lrt_errors.h */
-    uint64_t             padding[3];
+    uint64_t             padding[2];
 } lrt_learned_t;
 
 

@@ -15,6 +15,7 @@ static void test_key_order(void);
 static double expected(const lrt_score_t *s);
 static void test_key_limits(void);
 static void test_unknown(void);
+static void test_middle(void);
 static void test_nothing_known(void);
 static void test_better_wins(void);
 static void test_sample(void);
@@ -35,6 +36,7 @@ main(void)
     run(test_key_order);
     run(test_key_limits);
     run(test_unknown);
+    run(test_middle);
     run(test_nothing_known);
     run(test_better_wins);
     run(test_sample);
@@ -217,6 +219,35 @@ test_unknown(void)
 
     is_u64(lrt_load(&fx.table.head->typical.value), 12 * LRT_LOG_ONE,
            "who was removed does not count");
+
+    fx_close(&fx);
+}
+
+
+/* a few that are slow do not make the others seem to be slower */
+
+static void
+test_middle(void)
+{
+    fx_t      fx;
+    uint32_t  i;
+
+    lt_open(&fx, 6, 1, 0);
+
+    for (i = 0; i < 6; i++) {
+        lt_answer(&fx, i, 1 << (i < 4 ? 13 : 15), LT_SURE);
+    }
+
+    lrt_rank_refresh(&fx.table, fx.now);
+
+    is_u64(lrt_load(&fx.table.head->typical.value), 13 * LRT_LOG_ONE,
+           "two of six are slow: the others are typical");
+
+    lt_answer(&fx, 3, 1 << 15, LT_SURE);
+    lrt_rank_refresh(&fx.table, fx.now);
+
+    ok(lrt_load(&fx.table.head->typical.value) > 13 * LRT_LOG_ONE + LRT_LOG_ONE / 2,
+       "three of six: neither half is");
 
     fx_close(&fx);
 }
