@@ -13,7 +13,8 @@
 #define NGX_HTTP_LRT_STATE_LEASE  600        /* ms */
 #define NGX_HTTP_LRT_STATE_CHECK  500
 #define NGX_HTTP_LRT_STATE_RETRY  2000
-#define NGX_HTTP_LRT_STATE_EXIT   1000       /* all groups together */
+#define NGX_HTTP_LRT_STATE_QUIT   4000       /* all groups together */
+#define NGX_HTTP_LRT_STATE_TERM   1000       /* a master kills after 1550 */
 #define NGX_HTTP_LRT_STATE_NAMES  16         /* in one line of the log */
 
 /* no generation: what the file has is not what is in force */
@@ -21,15 +22,20 @@
 #define NGX_HTTP_LRT_STATE_UNSAVED  UINT64_MAX
 
 
-static ngx_uint_t ngx_http_lrt_state_lead(lrt_table_t *t);
+static ngx_uint_t ngx_http_lrt_state_live(ngx_http_lrt_srv_conf_t *lscf);
+static ngx_uint_t ngx_http_lrt_state_relieved(ngx_http_lrt_srv_conf_t *lscf);
+static ngx_uint_t ngx_http_lrt_state_collect(ngx_http_lrt_srv_conf_t *lscf,
+    uint64_t now);
+static void ngx_http_lrt_state_give(ngx_http_lrt_srv_conf_t *lscf,
+    uint64_t now);
 static void ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf,
     uint64_t now);
 static void ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
     void (*work)(ngx_http_lrt_job_t *job));
-static ngx_http_lrt_job_t *ngx_http_lrt_state_text_job(
-    ngx_http_lrt_srv_conf_t *lscf, void (*work)(ngx_http_lrt_job_t *job));
-static void ngx_http_lrt_state_save_last(ngx_http_lrt_srv_conf_t *lscf,
-    ngx_uint_t *patience);
+static ngx_uint_t ngx_http_lrt_state_may_leave(ngx_http_lrt_srv_conf_t *lscf,
+    uint64_t now);
+static ngx_uint_t ngx_http_lrt_state_unsaved(ngx_http_lrt_srv_conf_t *lscf);
+static void ngx_http_lrt_state_tell_unsaved(ngx_http_lrt_srv_conf_t *lscf);
 static lrt_policy_t ngx_http_lrt_state_policy(lrt_table_t *t);
 static void ngx_http_lrt_state_start(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_job_t *job);
@@ -47,7 +53,7 @@ static void ngx_http_lrt_state_refuse(ngx_http_lrt_srv_conf_t *lscf,
     uint64_t hash, const ngx_str_t *why);
 
 
-/* the worker's timer */
+/* the worker's timer; an old worker leads no more, but ends what he began */
 
 void
 ngx_http_lrt_state_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
@@ -59,30 +65,96 @@ ngx_http_lrt_state_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
 
     for (i = 0; i < lmcf->groups.nelts; i++) {
 
-        if (lscf[i]->state
-            && lscf[i]->table.head
-            && !lrt_load(&lscf[i]->table.head->superseded)
-            && lrt_load(&lscf[i]->table.head->merged)
-            && (lscf[i]->state->job
-                || ngx_http_lrt_state_lead(&lscf[i]->table)))
+        if (!ngx_http_lrt_state_live(lscf[i])) {
+            continue;
+        }
+
+        if (!ngx_exiting && !ngx_terminate) {
+
+            if (ngx_http_lrt_state_collect(lscf[i], now)) {
+                ngx_http_lrt_state_work(lscf[i], now);
+            }
+
+        } else if (lscf[i]->state->job
+                   && ngx_http_lrt_state_collect(lscf[i], now))
         {
-            ngx_http_lrt_state_work(lscf[i], now);
+            ngx_http_lrt_state_give(lscf[i], now);
         }
     }
 }
 
 
-/* who leads goes on to do so until he is late; an old worker never does */
+static ngx_uint_t
+ngx_http_lrt_state_live(ngx_http_lrt_srv_conf_t *lscf)
+{
+    lrt_head_t  *head;
+
+    head = lscf->table.head;
+
+    return lscf->state
+           && head
+           && !lrt_load(&head->superseded)
+           && lrt_load(&head->merged);
+}
+
+
+/* workers of a newer configuration see to the file, and know its checks */
 
 static ngx_uint_t
-ngx_http_lrt_state_lead(lrt_table_t *t)
+ngx_http_lrt_state_relieved(ngx_http_lrt_srv_conf_t *lscf)
 {
-    if (ngx_exiting || ngx_terminate) {
+    return lrt_load(&lscf->table.head->merged) > lscf->conf.number;
+}
+
+
+/* true: this worker has the lease, and its thread has nothing to do */
+
+static ngx_uint_t
+ngx_http_lrt_state_collect(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
+{
+    ngx_uint_t           leads;
+    ngx_http_lrt_job_t  *job;
+
+    /* a slow disk is no reason for others to try as well */
+
+    leads = lrt_lease_take(&lscf->table.head->state_lease, (uint32_t) ngx_pid,
+                           ngx_http_lrt_now() / 1000,
+                           NGX_HTTP_LRT_STATE_LEASE);
+
+    job = lscf->state->job;
+
+    if (job == NULL) {
+        return leads;
+    }
+
+    if (!lrt_load(&job->finished)) {
         return 0;
     }
 
-    return lrt_lease_take(&t->head->state_lease, (uint32_t) ngx_pid,
-                          ngx_http_lrt_now() / 1000, NGX_HTTP_LRT_STATE_LEASE);
+    lscf->state->job = NULL;
+
+    if (leads && !ngx_http_lrt_state_relieved(lscf)) {
+        ngx_http_lrt_state_finish(lscf, job, now);
+        return 1;
+    }
+
+    /* who leads instead will find out what has become of it */
+
+    ngx_http_lrt_state_free(job);
+    lscf->state->edited = 1;
+
+    ngx_http_lrt_state_give(lscf, now);
+
+    return 0;
+}
+
+
+/* the next one need not wait */
+
+static void
+ngx_http_lrt_state_give(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
+{
+    lrt_lease_give(&lscf->table.head->state_lease, (uint32_t) ngx_pid, now);
 }
 
 
@@ -96,30 +168,6 @@ ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 
     state = lscf->state;
     head = lscf->table.head;
-
-    if (state->job) {
-
-        if (!lrt_load(&state->job->finished)) {
-
-            /* a slow disk is no reason for others to try as well */
-
-            (void) ngx_http_lrt_state_lead(&lscf->table);
-            return;
-        }
-
-        job = state->job;
-        state->job = NULL;
-
-        /* who leads instead will find out what has become of it */
-
-        if (!ngx_http_lrt_state_lead(&lscf->table)) {
-            ngx_http_lrt_state_free(job);
-            state->edited = 1;
-            return;
-        }
-
-        ngx_http_lrt_state_finish(lscf, job, now);
-    }
 
     if (now < state->retry) {
         return;
@@ -197,20 +245,6 @@ ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
 {
     ngx_http_lrt_job_t  *job;
 
-    job = ngx_http_lrt_state_text_job(lscf, work);
-
-    if (job) {
-        ngx_http_lrt_state_start(lscf, job);
-    }
-}
-
-
-static ngx_http_lrt_job_t *
-ngx_http_lrt_state_text_job(ngx_http_lrt_srv_conf_t *lscf,
-    void (*work)(ngx_http_lrt_job_t *job))
-{
-    ngx_http_lrt_job_t  *job;
-
     job = ngx_http_lrt_disk_job((char *) lscf->state->path.data,
                                 ngx_cycle->log);
 
@@ -218,102 +252,124 @@ ngx_http_lrt_state_text_job(ngx_http_lrt_srv_conf_t *lscf,
         job->known = lrt_load(&lscf->table.head->state_hash);
         job->work = work;
         job->data = lscf;
-    }
 
-    return job;
+        ngx_http_lrt_state_start(lscf, job);
+    }
 }
 
 
 /*
- * What was changed in the last moment has to be there at the next start.  After
- * a reload new workers do this, and mostly have done so long ago.
+ * What was changed in the last moment has to be there at the next start.  Who
+ * leaves does not rely on another one to save it, who may just be leaving as
+ * well, be stopped, or not have seen the last change: he waits until it is
+ * saved, and does it himself as soon as the lease is free.  After a reload new
+ * workers do this, and mostly have done so long ago.
  */
 
 void
 ngx_http_lrt_state_exit(ngx_http_lrt_main_conf_t *lmcf)
 {
-    ngx_uint_t                  i, patience;
+    uint64_t                    now, begin;
+    ngx_uint_t                  i, n;
     ngx_http_lrt_srv_conf_t   **lscf;
 
     lscf = lmcf->groups.elts;
-    patience = NGX_HTTP_LRT_STATE_EXIT;
+    begin = ngx_http_lrt_now() / 1000;
 
     for (i = 0; i < lmcf->groups.nelts; i++) {
+        if (lscf[i]->state) {
+            lscf[i]->state->retry = 0;
+        }
+    }
 
-        if (lscf[i]->state == NULL || lscf[i]->table.head == NULL) {
-            continue;
+    for ( ;; ) {
+        now = ngx_http_lrt_now() / 1000;
+        n = 0;
+
+        for (i = 0; i < lmcf->groups.nelts; i++) {
+            if (lscf[i]->state && lscf[i]->table.head) {
+                n += !ngx_http_lrt_state_may_leave(lscf[i], now);
+            }
         }
 
-        ngx_http_lrt_state_save_last(lscf[i], &patience);
+        if (n == 0
+            || now - begin > (ngx_terminate ? NGX_HTTP_LRT_STATE_TERM
+                                            : NGX_HTTP_LRT_STATE_QUIT))
+        {
+            break;
+        }
 
-        /* the next one need not wait */
+        ngx_msleep(1);
+    }
 
-        lrt_lease_give(&lscf[i]->table.head->state_lease, (uint32_t) ngx_pid,
-                       ngx_http_lrt_now() / 1000);
+    for (i = 0; i < lmcf->groups.nelts; i++) {
+        if (lscf[i]->state && lscf[i]->table.head) {
+            ngx_http_lrt_state_tell_unsaved(lscf[i]);
+            ngx_http_lrt_state_give(lscf[i], now);
+        }
     }
 }
 
 
-static void
-ngx_http_lrt_state_save_last(ngx_http_lrt_srv_conf_t *lscf,
-    ngx_uint_t *patience)
+static ngx_uint_t
+ngx_http_lrt_state_may_leave(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 {
-    uint64_t               now;
-    lrt_head_t            *head;
-    ngx_http_lrt_job_t    *job;
     ngx_http_lrt_state_t  *state;
 
     state = lscf->state;
+
+    if (ngx_http_lrt_state_live(lscf)
+        && (state->job || ngx_http_lrt_state_unsaved(lscf))
+        && ngx_http_lrt_state_collect(lscf, now)
+        && ngx_http_lrt_state_unsaved(lscf))
+    {
+        ngx_http_lrt_state_work(lscf, now);
+    }
+
+    /* what the thread reads is unmapped or freed when we have gone */
+
+    if (state->job && !lrt_load(&state->job->finished)) {
+        return 0;
+    }
+
+    if (!ngx_http_lrt_state_unsaved(lscf)) {
+        ngx_http_lrt_state_give(lscf, now);
+        return 1;
+    }
+
+    /* it was tried, or it must not be */
+
+    return state->retry || lrt_load(&lscf->table.head->state_bad);
+}
+
+
+static ngx_uint_t
+ngx_http_lrt_state_unsaved(ngx_http_lrt_srv_conf_t *lscf)
+{
+    return ngx_http_lrt_state_live(lscf)
+           && !ngx_http_lrt_state_relieved(lscf)
+           && lrt_load(&lscf->table.head->state_saved)
+              != lrt_table_generation(&lscf->table);
+}
+
+
+/* if another one leads, he does it or tells it */
+
+static void
+ngx_http_lrt_state_tell_unsaved(ngx_http_lrt_srv_conf_t *lscf)
+{
+    lrt_head_t  *head;
+
     head = lscf->table.head;
-    now = ngx_http_lrt_now() / 1000;
 
-    job = state->job;
-
-    if (job) {
-        while (!lrt_load(&job->finished)) {
-
-            if (*patience == 0) {
-                return;
-            }
-
-            (*patience)--;
-            ngx_msleep(1);
-        }
-
-        state->job = NULL;
-
-        if (!lrt_lease_mine(&head->state_lease, (uint32_t) ngx_pid)) {
-            ngx_http_lrt_state_free(job);
-            return;
-        }
-
-        ngx_http_lrt_state_finish(lscf, job, now);
-    }
-
-    if ((!lrt_lease_mine(&head->state_lease, (uint32_t) ngx_pid)
-         && lrt_lease_taken(&head->state_lease, now))
-        || lrt_load(&head->superseded)
-        || lrt_load(&head->merged) == 0
-        || lrt_load(&head->state_bad)
-        || lrt_load(&head->state_next)
-        || lrt_load(&head->state_saved) == lrt_table_generation(&lscf->table))
+    if (ngx_http_lrt_state_unsaved(lscf)
+        && lrt_lease_mine(&head->state_lease, (uint32_t) ngx_pid))
     {
-        return;
-    }
-
-    job = ngx_http_lrt_state_text_job(lscf, ngx_http_lrt_state_write_job);
-
-    if (job
-        && !lrt_lease_take(&head->state_lease, (uint32_t) ngx_pid, now,
-                           NGX_HTTP_LRT_STATE_LEASE))
-    {
-        ngx_http_lrt_disk_free(job);
-        return;
-    }
-
-    if (job) {
-        job->work(job);
-        ngx_http_lrt_state_finish(lscf, job, now);
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "state file \"%V\" of upstream \"%V\" lacks what was "
+                      "changed last, generation %uL, as this worker leaves",
+                      &lscf->state->path, &lscf->upstream->host,
+                      lrt_table_generation(&lscf->table));
     }
 }
 

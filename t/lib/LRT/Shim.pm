@@ -1,8 +1,8 @@
 package LRT::Shim;
 
 # What nginx gets from below, for tests that shift or break it: the wall
-# clock, connect(), random(), memory.  Small libraries, made by the C compiler
-# of the machine and loaded before the others.
+# clock, connect(), random(), memory, the disk.  Small libraries, made by the C
+# compiler of the machine and loaded before the others.
 #
 #     my $shim = LRT::Shim->new($t, 'time')
 #         or $t->skip_all('needs a C compiler');
@@ -15,7 +15,8 @@ package LRT::Shim;
 # Fields of "time": shift (seconds), error and port (of connect()), randoms and
 # srandoms (calls so far).  Fields of "memory": asked (requests so far), refuse
 # (the one that fails), all (and those that follow), refused; not with the
-# address sanitizer, which has a malloc() of its own.
+# address sanitizer, which has a malloc() of its own.  Fields of "disk": delay
+# (ms that each fsync() takes), syncs (those that have begun).
 
 use v5.36;
 
@@ -24,6 +25,7 @@ use FindBin;
 my %fields = (
     time   => [qw(shift error port randoms srandoms)],
     memory => [qw(asked refuse all refused)],
+    disk   => [qw(delay syncs)],
 );
 
 
