@@ -119,6 +119,51 @@ sub markdown ($scenario, $balancers, $runs, $base) {
 }
 
 
+# A row for each scenario: what each balancer made of it, and the ratio to the
+# best of the others.
+
+sub summary ($compared, $balancers, $base) {
+    my $text = '';
+
+    for my $key (qw(mean p99)) {
+        my @columns = grep {
+            my $name = $_->{name};
+            grep { $_->{runs}{$name} } @$compared;
+        } @$balancers;
+
+        $text .= "### " . ($key eq 'mean' ? 'Mean' : '99th percentile')
+            . ", ms\n\n" . _row('', (map { $_->{label} } @columns),
+                "$base / the best other one")
+            . _row('---', ('---:') x (@columns + 1));
+
+        for my $one (@$compared) {
+            my %all = map {
+                $_ => [map { figures($one->{scenario}, $_)->{$key} }
+                    $one->{runs}{$_}->@*]
+            } keys $one->{runs}->%*;
+            my %mean = map { $_ => Statistics::mean($all{$_}->@*) } keys %all;
+            my ($best) = sort { $mean{$a} <=> $mean{$b} } grep {
+                my $name = $_;
+                $name ne $base && grep { $_->{name} eq $name
+                    && $_->{by} ne 'reference' } @columns;
+            } keys %mean;
+            my ($ratio, @interval) = $best && $all{$base}
+                ? Statistics::ratio($all{$base}, $all{$best}) : ();
+
+            $text .= _row($one->{scenario}{name}, (map {
+                defined $mean{ $_->{name} } ? _number($mean{ $_->{name} }) : ''
+            } @columns), !defined $ratio ? '' : @interval
+                ? sprintf('%.2f (%.2f-%.2f)', $ratio, @interval)
+                : sprintf('%.2f', $ratio));
+        }
+
+        $text .= "\n";
+    }
+
+    return $text;
+}
+
+
 sub _row (@cells) { return '| ' . join(' | ', @cells) . " |\n" }
 
 
