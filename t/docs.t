@@ -156,7 +156,8 @@ sub formats ($code) {
         my $n = $functions{$1};
 
         push @formats, $1 if $code =~
-            /\G\s*(?:[^,;"]+,\s*){$n}((?:$string|\w+(?=\s*"))(?:\s*(?:$string|\b\w+\b))*)/gc;
+            /\G\s*(?:[^,;"]+,\s*){$n}
+               ((?:$string|\w+(?=\s*"))(?:\s*(?:$string|\b\w+\b))*)/gcx;
     }
 
     push @formats, $1 while $code =~ /\breturn\s+($string(?:\s*$string)*)/g;
