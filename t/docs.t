@@ -1,0 +1,303 @@
+#!/usr/bin/perl
+
+# The manual and the sources say the same: each configuration of the manual
+# passes nginx -t, each message of the sources stands in docs/operations.md,
+# each directive in docs/directives.md, each metric in docs/api.md, and links
+# lead somewhere.
+
+use v5.36;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+
+use LRT;
+use LRT::Service;
+
+my $root    = "$FindBin::Bin/..";
+my $sources = "$root/ngx_http_lrt_upstream_module";
+
+my $t = LRT->new(name => 'docs', need => [qw(module proxy rewrite ssl map
+    limit_conn limit_req auth_basic upstream_keepalive upstream_zone)]);
+
+my $dir = $t->dir;
+
+$t->skip_all('needs openssl')
+    if system "openssl req -x509 -newkey rsa:2048 -nodes -days 2"
+        . " -subj /CN=docs.test -keyout $dir/docs.key -out $dir/docs.pem"
+        . " >$dir/openssl.out 2>&1";
+
+mkdir "$dir/lrt" or die "$dir/lrt: $!\n";
+
+
+sub slurp ($path) {
+    local $/;
+    open my $f, '<:encoding(UTF-8)', $path or die "$path: $!\n";
+    return scalar <$f>;
+}
+
+my %manual = map { (s{^\Q$root\E/}{}r => slurp($_)) }
+    "$root/README.md", glob "$root/docs/*.md";
+
+###############################################################################
+# configurations
+
+# A configuration is a sequence of statements: "word ...;" or "word ... {...}".
+
+sub statements ($text) {
+    my ($from, $depth, @statements) = (0, 0);
+
+    while ($text =~ /\G(?:\#[^\n]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|
+                          [^\s;{}"'\#][^\s;{}]*|([;{}])|\s+)/gxs)
+    {
+        my $mark = $1 // next;
+        $depth += { '{' => 1, '}' => -1, ';' => 0 }->{$mark};
+        next if $depth || $mark eq '{';
+
+        push @statements, substr $text, $from, pos($text) - $from;
+        $from = pos $text;
+    }
+
+    die "no statement: ", substr $text, $from
+        if $depth || substr($text, $from) =~ /^\s*[^#\s]/m;
+
+    return @statements;
+}
+
+
+# What belongs into a server or a group is put there: the manual leaves out
+# what its reader has.
+
+sub place ($statement) {
+    my ($word) = $statement =~ /\A(?:\s|#[^\n]*\n)*(\S+?)[\s;]/
+        or die "no word: $statement\n";
+
+    return $word =~ /^(?:location|proxy_\w+)$/ ? 'server'
+         : $word =~ /^lrt_(?:health_check|slow_start|panic|state)$/
+             || $word =~ /^(?:\w+_ext|least_time|keepalive)$/
+             || $word eq 'server' && $statement !~ /\{/ ? 'upstream'
+         : 'http';
+}
+
+
+# Ports, files and names are those of this test.
+
+sub here ($text) {
+    $text =~ s{\b(listen\s+)(?:127\.0\.0\.1:)?(\d+)}
+              {${1}127.0.0.1:%%PORT_listen$2%%}g;
+    $text =~ s/\b(server\s*\{)(?![^\}]*\blisten\b)
+              /$1 listen 127.0.0.1:%%PORT_listen%%;/gx;
+    $text =~ s{unix:/run/nginx-api/}{unix:%%DIR%%/}g;
+    $text =~ s{/[\w/.-]+\.pem\b}{%%DIR%%/docs.pem}g;
+    $text =~ s{/[\w/.-]+\.key\b}{%%DIR%%/docs.key}g;
+    $text =~ s{/var/lib/nginx/lrt/}{%%DIR%%/lrt/}g;
+    $text =~ s{/var/log/nginx/}{%%DIR%%/manual-}g;
+    return $text;
+}
+
+
+sub configuration ($text) {
+    my %in = (http => '', server => '', upstream => '');
+
+    $in{ place($_) } .= $_ for statements($text);
+
+    my $http = $in{http};
+
+    $http .= "\nupstream docs {$in{upstream}\nserver 127.0.0.1:1; }"
+        if $in{upstream};
+    $http .= "\nserver {$in{server}\n}" if $in{server};
+
+    for my $group ($text =~ m{(?:proxy_pass\s+https?://|lrt_redirect\s+)(\w+)}g)
+    {
+        $http = "upstream $group { least_conn_ext; server 127.0.0.1:1; }\n"
+            . $http unless $http =~ /\bupstream\s+$group\s*\{/;
+    }
+
+    return here($http);
+}
+
+my $blocks = 0;
+
+for my $file (sort keys %manual) {
+    while ($manual{$file} =~ /^( *)```nginx\n(.*?)^\1```$/msg) {
+        my $text = $2;
+        my $line = 1 + (substr($manual{$file}, 0, $-[0]) =~ tr/\n//);
+        my ($good, $said) = $t->test_config(http => configuration($text));
+
+        ok($good, "$file:$line: nginx -t") or diag($text, $said);
+        $blocks++;
+    }
+}
+
+cmp_ok($blocks, '>', 20, 'configurations of the manual');
+
+###############################################################################
+# messages
+
+# Functions that take a format, after so many other arguments.  Lines for
+# debugging have another name.
+
+my %functions = (
+    ngx_log_error => 3, ngx_conf_log_error => 3, ngx_http_lrt_api_log => 2,
+    ngx_http_lrt_checker_complain => 2, ngx_http_lrt_unsound => 0,
+    ngx_http_lrt_disk_failed => 1);
+
+my $string    = qr/"(?:[^"\\]|\\.)*"/;
+my $functions = join '|', keys %functions;
+
+# Formats of a source: strings, which macros may stand between.
+
+sub formats ($code) {
+    my @formats;
+
+    $code =~ s/\\\n/\n/g;
+
+    while ($code =~ /\b($functions)\(/g) {
+        my $n = $functions{$1};
+
+        push @formats, $1 if $code =~
+            /\G\s*(?:[^,;"]+,\s*){$n}
+               ((?:$string|\w+(?=\s*"))(?:\s*(?:$string|\b\w+\b))*)/gcx;
+    }
+
+    push @formats, $1 while $code =~ /\breturn\s+($string(?:\s*$string)*)/g;
+    return @formats;
+}
+
+# A format matches a text of the manual that says something in place of each
+# conversion.
+
+sub pattern ($format) {
+    my $pattern = '';
+
+    for my $part ($format =~ /$string|\w+/g) {
+        if ($part !~ s/^"(.*)"$/$1/s) {
+            $pattern .= '.+';               # a macro
+            next;
+        }
+
+        $part =~ s/\\(.)/$1/g;
+        $pattern .= join '.*', map { quotemeta }
+            split /%(?:\*s|\d*u?[LDidszpPVXx]+|%)/, $part, -1;
+    }
+
+    return $pattern;
+}
+
+my %documented = map { ($_ => 1) }
+    map { s/\s+/ /gr } $manual{'docs/operations.md'} =~ /`([^`\n]+)`/g;
+
+my $all   = join "\n", sort keys %documented;
+my $found = 0;
+
+for my $path (glob "$sources/ngx_http_lrt_*.c") {
+    next if $path =~ /_test\.c$/;           # not in builds for use
+    my ($file) = $path =~ m{([^/]+)$};
+
+    for my $format (formats(slurp($path))) {
+        my $pattern = pattern($format);
+
+        next if $pattern !~ /[a-z]/;        # all of it comes from elsewhere
+        $found++;
+        ok($all =~ /^(?:$pattern)$/m,
+            "$file: $format" =~ s/\s+/ /gr =~ s/#/ /gr);
+    }
+}
+
+cmp_ok($found, '>', 110, 'messages of the sources');
+
+my ($reasons) = slurp("$sources/lrt_check_reason.c")
+    =~ /lrt_check_reasons\[\w+\] = \{(.*?)\};/s;
+
+is(join(', ', grep { !$documented{$_} } $reasons =~ /= "([^"]+)"/g), '',
+    'reasons of probes');
+
+###############################################################################
+# directives, variables, metrics, links
+
+my %directives = map { ($_ => 1) }
+    slurp("$sources/ngx_http_lrt_upstream_module.c")
+        =~ /\{ ngx_string\("(\w+)"\),\s+NGX_HTTP_\w+_CONF/g,
+    slurp("$sources/lrt_methods.h") =~ /^LRT_METHOD\((\w+),/mg;
+
+delete $directives{lrt_test};
+
+cmp_ok(keys %directives, '>', 10, 'directives');
+is(join(' ', grep {
+        $manual{'docs/directives.md'} !~ /^## $_\n\n    Syntax: +$_\b/m
+    } sort keys %directives), '', 'directives of the manual');
+is(join(' ', grep { !$directives{$_} }
+    $manual{'docs/directives.md'} =~ /^    Syntax: +(\w+)/mg), '',
+    'and no other ones');
+
+is(join(' ', grep { $manual{'docs/directives.md'} !~ /^`\$$_`$/m }
+    slurp("$sources/ngx_http_lrt_record.c")
+        =~ /ngx_string\("(lrt_\w+)"\)/g), '', 'variables');
+
+my $samples = slurp("$sources/ngx_http_lrt_metrics_samples.c")
+    . slurp("$sources/ngx_http_lrt_metrics.c");
+my %metrics = map { ($_ => 1) }
+    (map { "nginx_lrt_upstream_server_$_" } $samples
+        =~ /ngx_http_lrt_(?:server|stats)_metric\(\s*"(\w+)"/g),
+    (map { "nginx_lrt_upstream_$_" } $samples
+        =~ /ngx_http_lrt_group_metric\(\s*"(\w+)"/g),
+    $samples =~ /(nginx_lrt_build_info)/g;
+
+cmp_ok(keys %metrics, '>', 15, 'metrics');
+is(join(' ', grep { $manual{'docs/api.md'} !~ /^\| `$_` \|/m }
+    sort keys %metrics), '', 'metrics of the manual');
+
+my $listed = join ' ', $manual{'docs/api.md'} =~ /^\| `(nginx_lrt_\w+)` \|/mg;
+
+for my $file (sort keys %manual) {
+    is(join(' ', grep { my $name = s/_(?:bucket|sum|count)$//r;
+                        " $listed " !~ / \Q$name\E / }
+        $manual{$file} =~ /\b(nginx_lrt_(?:upstream|build)_\w+)/g), '',
+        "$file: no other metrics");
+}
+
+# a heading as it is linked to
+
+sub anchors ($text) {
+    my %anchors;
+
+    $text =~ s/^```.*?^```$//msg;
+
+    for ($text =~ /^#+ (.+)$/mg) {
+        $anchors{ lc =~ s/[^\w\s-]//gr =~ s/\s/-/gr } = 1;
+    }
+
+    return \%anchors;
+}
+
+for my $file (sort keys %manual) {
+    my @wrong;
+
+    for my $link ($manual{$file} =~ /\]\(([^)\s]+)\)/g) {
+        next if $link =~ /^https?:/;
+
+        my ($path, $anchor) = split /#/, $link, 2;
+        my $folder = $file =~ m{^(.*/)} ? $1 : '';
+        my $to     = $path eq '' ? $file : "$folder$path";
+
+        $to =~ s{^[^/]+/\.\./}{};
+
+        push @wrong, $link if !-e "$root/$to"
+            || $anchor && !anchors($manual{$to} // '')->{$anchor};
+    }
+
+    is("@wrong", '', "$file: links");
+}
+
+subtest 'rules of alerts' => sub {
+    my $promtool = LRT::Service::program('promtool')
+        or plan skip_all => 'needs the Debian package prometheus';
+
+    my ($rules) = $manual{'docs/operations.md'} =~ /^```yaml\n(.*?)^```$/ms;
+    my $file    = $t->write('rules.yml', $rules);
+
+    is(system("$promtool check rules $file >$dir/promtool.out 2>&1"), 0,
+        'promtool takes them') or diag(slurp("$dir/promtool.out"));
+};
+
+$t->done;
