@@ -23,6 +23,12 @@ run() {
     fi
 }
 
+no_spaces() {
+    [[ $root != *[[:space:]]* ]] ||
+        die "nginx cannot be configured with an add-on in a folder with" \
+            "spaces: $root"
+}
+
 # Makes sure that Debian packages are there: installs them when it may,
 # otherwise says what to type.  On other systems it trusts the user.
 need_packages() {
