@@ -7,8 +7,12 @@
 #include "ngx_http_lrt_disk.h"
 
 #include <pthread.h>
+#include <sys/file.h>
 
 #include "lrt_table.h"
+
+
+#define NGX_HTTP_LRT_DISK_LOCK  1000         /* ms */
 
 
 static void *ngx_http_lrt_disk_thread(void *data);
@@ -16,6 +20,10 @@ static ngx_int_t ngx_http_lrt_disk_load(ngx_http_lrt_job_t *job,
     const char *path);
 static ngx_int_t ngx_http_lrt_disk_store(ngx_http_lrt_job_t *job,
     const char *path);
+static ngx_int_t ngx_http_lrt_disk_rename(ngx_http_lrt_job_t *job,
+    const char *tmp, const char *path);
+static int ngx_http_lrt_disk_lock(const char *path);
+static ngx_uint_t ngx_http_lrt_disk_known(const ngx_http_lrt_job_t *job);
 static ngx_int_t ngx_http_lrt_disk_sync_folder(ngx_http_lrt_job_t *job,
     const char *path);
 static ngx_int_t ngx_http_lrt_disk_failed(ngx_http_lrt_job_t *job,
@@ -171,30 +179,13 @@ ngx_http_lrt_disk_read(ngx_http_lrt_job_t *job)
 void
 ngx_http_lrt_disk_write(ngx_http_lrt_job_t *job)
 {
-    char                *target;
-    ngx_http_lrt_job_t   old;
+    char  *target;
 
     job->hash = ngx_http_lrt_disk_hash(job->text, job->len);
 
-    /*
-     * What somebody else has put there meanwhile is not for us to remove, least
-     * of all if it cannot be read.
-     */
-
-    if (!job->over) {
-        ngx_memzero(&old, sizeof(ngx_http_lrt_job_t));
-        old.path = job->path;
-        old.known = job->known;
-
-        ngx_http_lrt_disk_read(&old);
-        ngx_free(old.text);
-
-        if (old.rc != NGX_HTTP_LRT_JOB_DONE
-            && old.rc != NGX_HTTP_LRT_JOB_MISSING)
-        {
-            job->rc = NGX_HTTP_LRT_JOB_EDITED;
-            return;
-        }
+    if (!ngx_http_lrt_disk_known(job)) {
+        job->rc = NGX_HTTP_LRT_JOB_EDITED;
+        return;
     }
 
     /* a link stays, and what it leads to is replaced */
@@ -206,6 +197,32 @@ ngx_http_lrt_disk_write(ngx_http_lrt_job_t *job)
     }
 
     free(target);
+}
+
+
+/*
+ * What somebody else has put there meanwhile is not for us to remove, least of
+ * all if it cannot be read.
+ */
+
+static ngx_uint_t
+ngx_http_lrt_disk_known(const ngx_http_lrt_job_t *job)
+{
+    ngx_http_lrt_job_t  old;
+
+    if (job->over) {
+        return 1;
+    }
+
+    ngx_memzero(&old, sizeof(ngx_http_lrt_job_t));
+    old.path = job->path;
+    old.known = job->known;
+
+    ngx_http_lrt_disk_read(&old);
+    ngx_free(old.text);
+
+    return old.rc == NGX_HTTP_LRT_JOB_DONE
+           || old.rc == NGX_HTTP_LRT_JOB_MISSING;
 }
 
 
@@ -344,8 +361,8 @@ ngx_http_lrt_disk_store(ngx_http_lrt_job_t *job, const char *path)
         rc = ngx_http_lrt_disk_failed(job, "close() failed");
     }
 
-    if (rc == NGX_OK && rename(tmp, path) == -1) {
-        rc = ngx_http_lrt_disk_failed(job, "rename() failed");
+    if (rc == NGX_OK) {
+        rc = ngx_http_lrt_disk_rename(job, tmp, path);
     }
 
     if (rc != NGX_OK) {
@@ -360,6 +377,62 @@ ngx_http_lrt_disk_store(ngx_http_lrt_job_t *job, const char *path)
     }
 
     return NGX_OK;
+}
+
+
+/* to write may have taken long, and others may have been here meanwhile */
+
+static ngx_int_t
+ngx_http_lrt_disk_rename(ngx_http_lrt_job_t *job, const char *tmp,
+    const char *path)
+{
+    int        lock;
+    ngx_int_t  rc;
+
+    lock = job->over ? -1 : ngx_http_lrt_disk_lock(path);
+    rc = NGX_OK;
+
+    if ((job->may && !job->may(job)) || !ngx_http_lrt_disk_known(job)) {
+        job->rc = NGX_HTTP_LRT_JOB_EDITED;
+        rc = NGX_ERROR;
+
+    } else if (rename(tmp, path) == -1) {
+        rc = ngx_http_lrt_disk_failed(job, "rename() failed");
+    }
+
+    if (lock != -1) {
+        (void) close(lock);
+    }
+
+    return rc;
+}
+
+
+/*
+ * Two instances, as of a binary upgrade, look at the file and replace it one
+ * after the other.  Who waited for the file that was replaced sees another one
+ * then.  It is held for no longer than that takes; should somebody who keeps it
+ * be stopped, or the file system have no locks, it goes without.
+ */
+
+static int
+ngx_http_lrt_disk_lock(const char *path)
+{
+    int         fd;
+    ngx_uint_t  i;
+
+    fd = open(path, O_RDONLY|O_NONBLOCK|O_CLOEXEC);
+
+    for (i = 0; fd != -1 && i < NGX_HTTP_LRT_DISK_LOCK; i++) {
+
+        if (flock(fd, LOCK_EX|LOCK_NB) == 0 || errno != EWOULDBLOCK) {
+            break;
+        }
+
+        ngx_msleep(1);
+    }
+
+    return fd;
 }
 
 

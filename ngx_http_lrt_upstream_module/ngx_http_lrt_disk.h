@@ -39,6 +39,8 @@ struct ngx_http_lrt_job_s {
     char                  *path;         /* in the same piece of memory */
     uint64_t               known;        /* hash of the file; 0: there is none */
     unsigned               over:1;       /* replace whatever is there */
+    ngx_uint_t           (*may)(ngx_http_lrt_job_t *job);
+                                         /* asked last before that, or NULL */
 
     ngx_http_lrt_job_e     rc;
     const char            *what;

@@ -12,6 +12,7 @@
 
 static ngx_int_t ngx_http_lrt_state_text(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_job_t *job);
+static ngx_uint_t ngx_http_lrt_state_leads(ngx_http_lrt_job_t *job);
 static void ngx_http_lrt_state_copy(ngx_http_lrt_job_t *job);
 
 
@@ -28,7 +29,11 @@ ngx_http_lrt_state_write_job(ngx_http_lrt_job_t *job)
         return;
     }
 
-    if (!lrt_lease_mine(&head->state_lease, (uint32_t) ngx_pid)) {
+    /* a worker that leaves does not wait for ever: its configuration may go */
+
+    job->data = head;
+
+    if (!ngx_http_lrt_state_leads(job)) {
         job->rc = NGX_HTTP_LRT_JOB_EDITED;
         return;
     }
@@ -37,11 +42,26 @@ ngx_http_lrt_state_write_job(ngx_http_lrt_job_t *job)
 
     lrt_store(&head->state_next, ngx_http_lrt_disk_hash(job->text, job->len));
 
+    job->may = ngx_http_lrt_state_leads;
+
     ngx_http_lrt_disk_write(job);
 
     if (job->rc == NGX_HTTP_LRT_JOB_DONE) {
         ngx_http_lrt_state_copy(job);
     }
+}
+
+
+/* who was stopped while he wrote must not bring back what was before */
+
+static ngx_uint_t
+ngx_http_lrt_state_leads(ngx_http_lrt_job_t *job)
+{
+    lrt_head_t  *head;
+
+    head = job->data;
+
+    return lrt_lease_mine(&head->state_lease, (uint32_t) ngx_pid);
 }
 
 
@@ -107,6 +127,7 @@ ngx_http_lrt_state_copy(ngx_http_lrt_job_t *job)
     good = *job;
     good.path = path;
     good.over = 1;
+    good.may = NULL;
 
     ngx_sprintf((u_char *) path, "%s.good%Z", job->path);
 

@@ -248,13 +248,16 @@ ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
     job = ngx_http_lrt_disk_job((char *) lscf->state->path.data,
                                 ngx_cycle->log);
 
-    if (job) {
-        job->known = lrt_load(&lscf->table.head->state_hash);
-        job->work = work;
-        job->data = lscf;
-
-        ngx_http_lrt_state_start(lscf, job);
+    if (job == NULL) {
+        lscf->state->retry = ngx_http_lrt_now() / 1000;
+        return;
     }
+
+    job->known = lrt_load(&lscf->table.head->state_hash);
+    job->work = work;
+    job->data = lscf;
+
+    ngx_http_lrt_state_start(lscf, job);
 }
 
 
@@ -326,7 +329,7 @@ ngx_http_lrt_state_may_leave(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
         ngx_http_lrt_state_work(lscf, now);
     }
 
-    /* what the thread reads is unmapped or freed when we have gone */
+    /* the configuration that its thread reads is freed when he has left */
 
     if (state->job && !lrt_load(&state->job->finished)) {
         return 0;

@@ -520,6 +520,13 @@ for my $server (@changes) {
 
 kill QUIT => $t->old_master_pid;
 ok($t->wait_for(sub { !$t->old_master_pid }, 15), 'upgrade: the old one ends');
+
+# what the old one has written last is an edit that this one has yet to see
+
+ok($t->wait_for(sub {
+    join(' ', sort keys $state->listed->%*)
+        eq join(' ', sort keys $state->ids->%*)
+}), 'upgrade: the file is in force');
 ok($state->is_saved, 'upgrade: saved');
 is($state->ids->{$_}, $both->{$_}, "upgrade: $_ has its id")
     for sort keys %$both;
@@ -527,7 +534,10 @@ is_deeply([grep {
     !defined $state->ids->{$_} && !$t->grep_log(qr/ \Q$_\E removed/, $mark)
 } @changes], [], 'upgrade: changes through either are there, or it is told');
 
-# a change in the last moment before nginx ends
+# a change in the last moment before nginx ends; nobody else writes the file
+
+like($state->edit({ servers => [$at{a}] }), qr/ applied/,
+    'stop right after a change: one instance runs');
 
 for my $i (1 .. 4) {
     has_status(post({ server => "127.0.0.8:$i", down => $true }), 201,

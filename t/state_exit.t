@@ -145,4 +145,41 @@ for my $i (1 .. 4) {
     start();
 }
 
+###############################################################################
+# and one that comes while something else is written is not overwritten
+
+{
+    my $mark = $t->log_mark;
+    $server = slow_disk(60_000, 'edit of a slow disk');
+    $state->put({ servers => ['127.0.6.9:1'] });
+    $shim->set(delay => 0);
+    like($state->answer($mark), qr/ applied: .*\b\Q$server\E removed/,
+        'edit of a slow disk: what it takes back is told');
+    ok(listed('127.0.6.9:1') && !$state->ids->{$server},
+        'edit of a slow disk: it is in force');
+}
+
+# who was stopped while he wrote does not bring back what was before
+
+{
+    my $name = 'late writer';
+    $leader = leader();
+    my $mark = $t->log_mark;
+    my @servers = slow_disk(60_000, $name);
+    kill STOP => $leader;
+    $shim->set(delay => 0);
+    ok($t->wait_for(sub { listed($servers[0]) }), "$name: another one saves it");
+
+    # a worker that is stopped may be the one to be told of a connection
+    push @servers, '127.0.9.1:1';
+    $state->edit({ servers => [map { { server => $_, down => \1 } } @servers] });
+    kill CONT => $leader;
+    push @servers, change($name);
+    ok($state->is_saved, "$name: saved");
+    sleep 0.6;
+    is_deeply([grep { !listed($_) || !defined $state->ids->{$_} } @servers], [],
+        "$name: nothing was taken back")
+        or diag(join "\n", $t->grep_log(qr/u\.json/, $mark));
+}
+
 $t->done;
