@@ -106,8 +106,13 @@ for my $signal (qw(QUIT TERM)) {
     my @servers = slow_disk($signal eq 'QUIT' ? 350 : 50, $name);
 
     push @servers, change($name);
+    my $mark = $t->log_mark;
     $t->stop($signal);
-    is_deeply([grep { !listed($_) } @servers], [], "$name: both are saved");
+
+    # a second may be too short on a busy machine, but not in silence
+    my $told = $signal eq 'TERM' && $t->grep_log(qr/ lacks what was /, $mark);
+    is_deeply([grep { !$told && !listed($_) } @servers], [],
+        "$name: both are saved");
     start();
 }
 
