@@ -154,11 +154,16 @@ lrt_estimate_stamp(uint64_t word)
 uint32_t
 lrt_estimate_age(uint64_t word, uint64_t now)
 {
+    return lrt_age(lrt_estimate_stamp(word), now);
+}
+
+
+uint32_t
+lrt_age(uint32_t stamp, uint64_t now)
+{
     uint32_t  age;
 
-    age = (uint32_t) now - lrt_estimate_stamp(word);
-
-    /* another worker, whose clock was read later, may have been faster */
+    age = (uint32_t) now - stamp;
 
     return (age > UINT32_MAX - LRT_LATE) ? 0 : age;
 }
@@ -202,6 +207,10 @@ lrt_spread_add(uint64_t word, uint32_t deviation)
     samples = (uint64_t) lrt_spread_samples(word) + 1;
     mean = (uint32_t) word;
 
+    /* a count that wraps forgets nothing */
+
+    samples = (samples > UINT32_MAX) ? LRT_SPREAD_SAMPLES : samples;
+
     deviation >>= LRT_SPREAD_SHIFT;
     square = ((int64_t) deviation * deviation) << LRT_SQUARE_SHIFT;
 
@@ -209,7 +218,7 @@ lrt_spread_add(uint64_t word, uint32_t deviation)
             / (int64_t) (samples < LRT_SPREAD_SAMPLES ? samples
                                                       : LRT_SPREAD_SAMPLES);
 
-    return (samples & UINT32_MAX) << 32 | (uint64_t) mean;
+    return samples << 32 | (uint64_t) mean;
 }
 
 

@@ -46,6 +46,10 @@ uint32_t lrt_estimate_samples(uint64_t word);    /* as much as they say */
 uint32_t lrt_estimate_stamp(uint64_t word);      /* ms, 32 bits of it */
 uint32_t lrt_estimate_age(uint64_t word, uint64_t now);
 
+/* ms since a stamp, which may be of a worker whose clock was read later */
+
+uint32_t lrt_age(uint32_t stamp, uint64_t now);
+
 /*
  * How far a sample lies from what the word says, and how far above it; 0 if
  * that is nothing.

@@ -282,18 +282,26 @@ static unsigned
 lrt_iphash_room(const lrt_view_t *view, uint32_t slot)
 {
     int64_t   inflight;
-    uint64_t  held, limit, whole;
+    uint64_t  share, limit, whole, weight;
 
     if (view->policy->balance == 0 || view->weight == 0) {
         return 1;
     }
 
-    held = lrt_ledger_held(view->table) + 1;
+    weight = view->entry[slot].params.weight;
+    share = (lrt_ledger_held(view->table) + 1) * view->policy->balance;
     inflight = lrt_load(&view->table->hot[slot].inflight);
 
     whole = view->weight * 1000;
-    limit = (held * view->policy->balance
-             * view->entry[slot].params.weight + whole - 1) / whole;
+
+    /* of so many, the last ones do not matter */
+
+    while (weight && share > INT64_MAX / weight) {
+        share /= 2;
+        whole /= 2;
+    }
+
+    limit = (share * weight + whole - 1) / whole;
 
     return inflight < (int64_t) limit;
 }

@@ -39,6 +39,7 @@
 /* the logarithm of 1/16384 us, in which people are shown ranks */
 
 #define LRT_LEAST_TIME_PARTS   ((uint64_t) 14 << 32)
+#define LRT_LEAST_TIME_SHOWN   ((uint64_t) 61 << 32)
 
 /* shares: one of the longest time is 1; a million of the largest fit 64 bits */
 
@@ -154,6 +155,10 @@ lrt_least_time_shown(uint64_t key)
     log = (log + LRT_LEAST_TIME_PARTS > base) ? log + LRT_LEAST_TIME_PARTS - base
                                               : 0;
 
+    /* for a moment it may be the rank of another method */
+
+    log = (log < LRT_LEAST_TIME_SHOWN) ? log : LRT_LEAST_TIME_SHOWN;
+
     return lrt_exp2(log) | (key >= LRT_LEAST_TIME_LAST ? (uint64_t) 1 << 62 : 0);
 }
 
@@ -243,7 +248,7 @@ lrt_least_time_log(const lrt_score_t *score)
     if (score->policy->inflight) {
         lag = lrt_load(&score->hot->lag);
 
-        if ((uint32_t) score->now - lrt_lag_stamp(lag) < LRT_LAG_VALID) {
+        if (lrt_age(lrt_lag_stamp(lag), score->now) < LRT_LAG_VALID) {
             age = lrt_estimate_us((uint64_t) lrt_lag_age(lag) * 1000);
             log = (age > log) ? age : log;
         }
@@ -314,7 +319,7 @@ lrt_least_time_lag(lrt_table_t *t, uint32_t slot, unsigned header,
 
     /* another worker may know of an older one */
 
-    if ((uint32_t) now - lrt_lag_stamp(lag) < LRT_LAG_VALID
+    if (lrt_age(lrt_lag_stamp(lag), now) < LRT_LAG_VALID
         && lrt_lag_age(lag) > age)
     {
         return;
@@ -398,12 +403,12 @@ lrt_least_time_trial(const lrt_score_t *score)
            : (time > LRT_TRIAL_MAX) ? LRT_TRIAL_MAX : (uint32_t) time;
 
     last = lrt_load(&score->hot->trial);
-    idle = (uint32_t) score->now - lrt_trial_stamp(last);
+    idle = lrt_age(lrt_trial_stamp(last), score->now);
 
     /* a sample may be younger than the pick that it came from */
 
-    if (word && idle > (uint32_t) score->now - lrt_estimate_stamp(word)) {
-        idle = (uint32_t) score->now - lrt_estimate_stamp(word);
+    if (word && idle > lrt_estimate_age(word, score->now)) {
+        idle = lrt_estimate_age(word, score->now);
     }
 
     others = lrt_spread_samples(score->spread) - lrt_trial_samples(last);

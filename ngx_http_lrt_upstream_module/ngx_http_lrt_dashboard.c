@@ -317,6 +317,7 @@ ngx_http_lrt_dashboard_is_here(ngx_http_request_t *r)
     len = clcf->name.len;
 
     if (clcf->named
+        || clcf->noname
 #if (NGX_PCRE)
         || clcf->regex
 #endif

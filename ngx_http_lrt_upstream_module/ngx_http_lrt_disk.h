@@ -52,6 +52,7 @@ struct ngx_http_lrt_job_s {
 
     /* for the owner */
 
+    ngx_uint_t             late;         /* somebody else led meanwhile */
     uint64_t               mine;         /* as good as the known hash */
     uint64_t               number;
     lrt_policy_t           policy;

@@ -112,8 +112,10 @@ ngx_http_lrt_state_relieved(ngx_http_lrt_srv_conf_t *lscf)
 static ngx_uint_t
 ngx_http_lrt_state_collect(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 {
-    ngx_uint_t           leads;
+    ngx_uint_t           leads, mine;
     ngx_http_lrt_job_t  *job;
+
+    mine = lrt_lease_mine(&lscf->table.head->state_lease, (uint32_t) ngx_pid);
 
     /* a slow disk is no reason for others to try as well */
 
@@ -127,13 +129,17 @@ ngx_http_lrt_state_collect(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
         return leads;
     }
 
+    /* what it found may be older than what another one has done since */
+
+    job->late |= !mine;
+
     if (!lrt_load(&job->finished)) {
         return 0;
     }
 
     lscf->state->job = NULL;
 
-    if (leads && !ngx_http_lrt_state_relieved(lscf)) {
+    if (leads && !job->late && !ngx_http_lrt_state_relieved(lscf)) {
         ngx_http_lrt_state_finish(lscf, job, now);
         return 1;
     }

@@ -481,6 +481,16 @@ test_spread(void)
     ok(near(lrt_spread_deviation(spread), lrt_spread_deviation(before), 500),
        "the number of samples wraps, and the deviation stays");
 
+    spread = lrt_spread_add((uint64_t) UINT32_MAX << 32 | (uint32_t) before, 0);
+    spread = lrt_spread_add(spread, 0);
+
+    ok(lrt_spread_deviation(spread) > lrt_spread_deviation(before) * 9 / 10,
+       "no single sample replaces all that was known");
+
+    is_u64(lrt_age(1000, 1003), 3, "the age of a stamp");
+    is_u64(lrt_age(1003, 1000), 0, "of one that is newer than now");
+    is_u64(lrt_age(UINT32_MAX, ((uint64_t) 1 << 32) + 1), 2, "after a wrap");
+
     spread = (uint64_t) (UINT32_MAX - 1) << 32 | 1000000;
     spread = lrt_spread_add(spread, 0);
     is_u64(lrt_spread_samples(spread), UINT32_MAX, "as far as it goes");

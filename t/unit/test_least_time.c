@@ -181,6 +181,10 @@ test_key_limits(void)
     least = method->key(&s);
     ok(least > 0, "the least of all is above that of a trial");
 
+    ok(lrt_method_score(LT, least) <= lrt_method_score(LT, most)
+       && lrt_method_score(LT, most) < lrt_method_score(LT, LRT_KEY_NEVER - 1),
+       "what is shown of them, and of a rank of another method");
+
     p = fx_params(1);
     hot.inflight = 0;
     least = method->key(&s);

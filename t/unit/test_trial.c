@@ -98,6 +98,10 @@ test_trial_wait(void)
         is_u64(method->due(&s), UINT64_MAX, "nor with a request there");
     }
 
+    hot.trial = lrt_trial(s.now + 3, 0);
+    hot.inflight = 0;
+    check(method->key(&s) > 0, "asked by one whose clock was read later");
+
     /* a sample that came late is as good as a pick */
 
     hot.inflight = 0;
