@@ -1,8 +1,9 @@
 #!/usr/bin/perl
 
-# Workers are killed five times a second, under traffic and changes: nobody
-# hangs, only requests that a killed worker held fail, and a second later the
-# counts are right.
+# Workers are killed all the time, under traffic and changes: nobody hangs, only
+# requests that a killed worker held fail, and a second later the counts are
+# right.  One group has all there is: checks, a state file, changes through the
+# API.
 
 use v5.36;
 
@@ -13,27 +14,32 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use LRT;
+use LRT::API;
 use LRT::Hooks;
 use LRT::Net qw(timeout);
+use LRT::State;
 use LRT::Storm;
 
 use constant {
     SERVERS     => 30,
-    PERIOD      => 0.2,         # seconds from kill to kill
     CONCURRENCY => 8,
     SLOW        => 4,           # requests that hold old workers
     GAP         => 1,           # seconds without any answer
     SOON        => 1,
 };
 
-my $seconds = $ENV{LRT_LONG} ? 20 : 4;
-my $t       = LRT->new(name => 'kills', need => [qw(module hooks proxy)]);
+# seconds of it, and seconds from one to the next
 
-$t->skip_quick("$seconds s of kills");
+my @of_workers = $ENV{LRT_LONG} ? (60, 0.1) : (4, 0.1);
+my @of_old     = $ENV{LRT_LONG} ? (20, 0.2) : (4, 0.2);
+
+my $t = LRT->new(name => 'kills', need => [qw(module hooks proxy)]);
+
+$t->skip_quick("$of_workers[0] s of kills");
 
 ###############################################################################
 
-my @groups  = qw(rr lc);
+my @groups  = qw(rr lc all);
 my %address = map { $_ => $t->address($_) }
     $t->backends('b', SERVERS, delay => '0-20');
 
@@ -51,15 +57,23 @@ $t->conf(workers => 2, http => q{
         listen 127.0.0.1:%%PORT_http%%;
         location /rr { proxy_pass http://rr; }
         location /lc { proxy_pass http://lc; }
+        location /all {
+            proxy_pass http://all;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }
     }
-    } . LRT::Hooks::server($t));
+    } . LRT::Storm::everything() . LRT::Hooks::server($t));
 $t->start;
 
 my $master = $t->master_pid;
 my %group  = map { $_ => LRT::Hooks->group($t, $_) } @groups;
+my $state  = LRT::State->new($t, LRT::API->new($t), 'all',
+    $t->dir . '/all.json');
 
-storm('workers', \&kill_a_worker);
-storm('old workers, too', \&kill_or_reload, slow => '/lc?delay=1500');
+storm('workers', \&kill_a_worker, @of_workers);
+storm('old workers, too', \&kill_or_reload, @of_old,
+    slow => '/lc?delay=1500');
 
 is($t->master_pid, $master, 'the master lives');
 ok($t->wait_for(sub { $t->workers == 2 && !$t->old_workers }),
@@ -72,11 +86,15 @@ $t->done;
 
 ###############################################################################
 
-sub storm ($what, $strike, %slow) {
+sub storm ($what, $strike, $seconds, $period, %slow) {
     subtest "death of $what" => sub {
         my $mark    = $t->log_mark;
-        my $changes = LRT::Storm->changes($t,
-            groups => \@groups, servers => \%address, rate => 500);
+        my %options = (servers => \%address);
+        my $hooks   = LRT::Storm->changes($t, %options,
+            groups => [qw(rr lc)], rate => 500);
+        my $api     = LRT::Storm->changes($t, %options,
+            groups => ['all'], rate => 100, api => 1);
+        my %changes = (rr => $hooks, lc => $hooks, all => $api);
         my %traffic = map {
             $_ => LRT::Storm->traffic($t, "/$_",
                 concurrency => CONCURRENCY, rate => 400)
@@ -92,7 +110,7 @@ sub storm ($what, $strike, %slow) {
             my $pause = $next - time;
             sleep $pause if $pause > 0;
             push @killed, $strike->($strikes++) // ();
-            $next += PERIOD;
+            $next += $period;
         }
 
         my $ended = time;
@@ -105,17 +123,20 @@ sub storm ($what, $strike, %slow) {
         } @groups;
         my $took = time - $ended;
 
-        $_->stop for values %traffic;
-        $changes->stop;
+        $_->stop for values %traffic, $hooks, $api;
 
-        diag $changes->summary;
         diag sprintf '%d kills, %d reloads; all right %.3f s after the last',
             $kills, $t->grep_log(qr/\d: reconfiguring/, $mark) + 0, $took;
-        cmp_ok($kills, '>=', $seconds / PERIOD / 4 / timeout(1),
+        cmp_ok($kills, '>=', $seconds / $period / 4 / timeout(1),
             'workers were killed');
-        is_deeply([$changes->total('faults')], [], 'changes go on');
 
-        result($_, $traffic{$_}, $changes, $kills) for @groups;
+        for my $changes ($hooks, $api) {
+            diag $changes->summary;
+            is_deeply([$changes->total('faults')], [], 'changes go on');
+        }
+
+        result($_, $traffic{$_}, $changes{$_}, $kills) for @groups;
+        is_in_file($api->present('all'));
         has_failed($_, $traffic{$_}, $kills * SLOW) for keys %slow;
         ok($rest{$_}, "$_: counts are right a second after the last kill")
             for @groups;
@@ -147,6 +168,20 @@ sub result ($name, $traffic, $changes, $kills) {
     $times{$_}++ for map { @$_ } $changes->ids($name);
     is_deeply([grep { $times{$_} > 1 } keys %times], [],
         "$name: no id was given twice");
+}
+
+
+# What was answered stands in the file, whoever was killed while he wrote it.
+
+sub is_in_file ($present) {
+    my %ids = map { $address{$_} => $present->{$_} } keys %$present;
+    my %listed;
+
+    ok($t->wait_for(sub {
+        %listed = map { ($_->{server} => $_->{id}) } values $state->listed->%*;
+        return join(' ', map { $_, $listed{$_} } sort keys %listed)
+            eq join ' ', map { $_, $ids{$_} } sort keys %ids;
+    }, 5), 'the file has each change') or is_deeply(\%listed, \%ids);
 }
 
 

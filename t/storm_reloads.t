@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # Reloads one after the other, under traffic and changes: no request fails,
-# nothing that was learned or added is lost, and nothing piles up.
+# nothing that was learned or added is lost, and nothing piles up.  One group
+# has all there is: checks, a state file, changes through the API.
 
 use v5.36;
 
@@ -12,24 +13,25 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use LRT;
+use LRT::API;
 use LRT::Hooks;
 use LRT::Storm;
 
 use constant {
     SERVERS => 20,
-    PERIOD  => 0.6,             # seconds from reload to reload
+    PERIOD  => 0.3,             # seconds from reload to reload
     FLAT    => 1.1,             # memory may grow by a tenth ...
     SLACK   => 512,             # ... and so many KiB: heaps are not exact
 };
 
-my ($reloads, $settled) = $ENV{LRT_LONG} ? (50, 10) : (8, 3);
+my ($reloads, $settled) = $ENV{LRT_LONG} ? (200, 30) : (14, 5);
 my $t = LRT->new(name => 'reloads', need => [qw(module hooks proxy)]);
 
 $t->skip_quick("$reloads reloads");
 
 ###############################################################################
 
-my @groups = qw(rr lc);
+my @groups = qw(rr lc all);
 my %free   = map { $_ => $t->address($_) }
     $t->backends('b', SERVERS, delay => '0-10');
 my %fixed  = map { $_ => $t->address($_) } $t->backends('f', 4);
@@ -39,9 +41,11 @@ $t->start;
 
 my $master = $t->master_pid;
 my %group  = map { $_ => LRT::Hooks->group($t, $_) } @groups;
-my (%kept, %requests, @backwards, @memory);
+my $all    = LRT::API->new($t)->group('all');
+my (%kept, %requests, %known, @backwards, @memory);
 
-# f1 and f2 are configured, f2 not always; f3 and f4 are added, for good
+# f1 and f2 are configured, but for "all", f2 not always; f3 and f4 are added,
+# for good
 
 for my $name (@groups) {
     $kept{$name} = {
@@ -49,8 +53,11 @@ for my $name (@groups) {
     };
 }
 
-my $changes = LRT::Storm->changes($t,
-    groups => \@groups, servers => \%free, rate => 400);
+my $hooks = LRT::Storm->changes($t,
+    groups => [qw(rr lc)], servers => \%free, rate => 400);
+my $api   = LRT::Storm->changes($t,
+    groups => ['all'], servers => \%free, rate => 100, api => 1);
+my %changes = (rr => $hooks, lc => $hooks, all => $api);
 my %traffic = map {
     $_ => LRT::Storm->traffic($t, "/$_", concurrency => 6, rate => 400)
 } @groups;
@@ -72,19 +79,23 @@ for my $number (1 .. $reloads) {
 
 my $seconds = time - $begin;
 
-$_->stop for values %traffic, $slow, $changes;
+$_->stop for values %traffic, $slow, $hooks, $api;
 
 ###############################################################################
 
 diag sprintf '%d reloads in %.1f s', $reloads, $seconds;
-diag $changes->summary;
-is_deeply([$changes->total('faults')], [], 'each change was made');
+
+for my $changes ($hooks, $api) {
+    diag $changes->summary;
+    is_deeply([$changes->total('faults')], [], 'each change was made');
+}
 
 diag 'slow: ', $slow->summary;
 is_deeply($slow->failed, {}, 'no slow request failed');
 
 for my $name (@groups) {
     my $traffic = $traffic{$name};
+    my $changes = $changes{$name};
     my $group   = $group{$name};
 
     diag "$name: ", $traffic->summary;
@@ -108,10 +119,12 @@ for my $name (@groups) {
     is_deeply(\%ids, { map { $free{$_} => $present->{$_} } keys %$present },
         "$name: and so is each change");
     is($group->peer($fixed{f1})->{weight}, $reloads + 1,
-        "$name: the last configuration is in force");
+        "$name: the last configuration is in force") if $name ne 'all';
 }
 
-is_deeply(\@backwards, [], 'no counter went down');
+is_deeply(\@backwards, [], 'no counter went down, nothing was forgotten');
+is_deeply([sort map { $known{$_}{estimate_us} ? $_ : () } keys %known],
+    [sort @fixed{qw(f3 f4)}], 'there was something to forget');
 flat();
 
 ok($t->wait_for(sub { !$t->old_workers }, 5), 'no old worker is left');
@@ -140,8 +153,13 @@ sub configure ($number) {
             listen 127.0.0.1:%%PORT_http%%;
             location /rr { proxy_pass http://rr; }
             location /lc { proxy_pass http://lc; }
+            location /all {
+                proxy_pass http://all;
+                proxy_http_version 1.1;
+                proxy_set_header Connection "";
+            }
         }
-        } . LRT::Hooks::server($t));
+        } . LRT::Storm::everything() . LRT::Hooks::server($t));
 }
 
 
@@ -155,6 +173,22 @@ sub counters () {
                 if $server->{requests} < $seen;
             $requests{$name}{$id} = $server->{requests};
         }
+    }
+
+    # of those that stay: what was learned, and what checks have found
+
+    for my $peer (map { $all->peer($fixed{$_}) } qw(f3 f4)) {
+        my $name = $peer->{server};
+        my $then = $known{$name} // {};
+        my $now  = $known{$name} = {
+            estimate_us => $peer->{lrt}{estimate_us},
+            checks      => $peer->{health_checks}{checks},
+        };
+
+        push @backwards, "$name: estimate lost"
+            if $then->{estimate_us} && !$now->{estimate_us};
+        push @backwards, "$name: $now->{checks} checks < $then->{checks}"
+            if $now->{checks} < ($then->{checks} // 0);
     }
 }
 

@@ -16,16 +16,18 @@ package LRT::Shim;
 # srandoms (calls so far).  Fields of "memory": asked (requests so far), refuse
 # (the one that fails), all (and those that follow), refused; not with the
 # address sanitizer, which has a malloc() of its own.  Fields of "disk": delay
-# (ms that each fsync() takes), syncs (those that have begun).
+# (ms that each fsync() takes), syncs (those that have begun).  Fields of
+# "turns": turns of the event loop, the longest (us), those of a millisecond.
 
 use v5.36;
 
-use FindBin;
+use File::Basename qw(dirname);
 
 my %fields = (
     time   => [qw(shift error port randoms srandoms)],
     memory => [qw(asked refuse all refused)],
     disk   => [qw(delay syncs)],
+    turns  => [qw(turns longest long_turns)],
 );
 
 
@@ -33,7 +35,7 @@ sub new ($class, $t, $name) {
     my ($library, $file) = map { $t->dir . "/$name.$_" } qw(so data);
 
     return if system 'cc -shared -fPIC -O1 -w -o ' . "$library "
-        . "$FindBin::Bin/lib/LRT/shim_$name.c 2>/dev/null";
+        . dirname(__FILE__) . "/shim_$name.c 2>/dev/null";
 
     my @fields = $fields{$name}->@*;
 

@@ -33,12 +33,39 @@ sub traffic ($class, $t, $uri, %o) {
 # Adds, removals and changes of weight and "down" in some groups, `rate` of
 # them a second, by `processes` processes (2).  Each has its part of the
 # servers, and leaves at least `usable` of them (3) in each group; it begins
-# with all of them added.  Returns when that is done.
+# with all of them added.  Returns when that is done.  They are made through
+# the test hooks, or with api => 1 through the API.
 #
 # servers => hash: name, as in answers => address
 
 sub changes ($class, $t, %o) {
     return LRT::Storm::Changes->new($t, %o);
+}
+
+
+# The configuration of a group `all` with all that a group may have, and of the
+# API on a port of its own; no servers, these are to be added.
+
+sub everything () {
+    return q{
+        upstream all {
+            zone all 2m;
+            least_time last_byte inflight;
+            lrt_health_check uri=/health interval=1s;
+            lrt_slow_start 200ms;
+            lrt_panic 20%;
+            lrt_state %%DIR%%/all.json;
+            keepalive 16;
+        }
+
+        server {
+            listen 127.0.0.1:%%PORT_api%%;
+            access_log off;
+            location /api { lrt_api write=on; }
+            location /metrics { lrt_metrics; }
+            location /dashboard { lrt_dashboard /api; }
+        }
+    };
 }
 
 

@@ -7,16 +7,12 @@
 
 #define _GNU_SOURCE
 
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-
-/* the order is known to Shim.pm */
 
 typedef struct {
     int64_t  delay;                  /* ms */
@@ -24,32 +20,7 @@ typedef struct {
 } shim_t;
 
 
-static shim_t   shim_none;
-static shim_t  *shim = &shim_none;
-
-
-__attribute__((constructor)) static void
-shim_open(void)
-{
-    int          fd;
-    void        *p;
-    const char  *path;
-
-    path = getenv("LRT_SHIM");
-    fd = path ? open(path, O_RDWR) : -1;
-
-    if (fd == -1) {
-        return;
-    }
-
-    p = mmap(NULL, sizeof(shim_t), PROT_READ|PROT_WRITE, MAP_SHARED, fd, 0);
-
-    close(fd);
-
-    if (p != MAP_FAILED) {
-        shim = p;
-    }
-}
+#include "shim.h"
 
 
 /* it ends early if the test says that the disk is quick again */

@@ -10,16 +10,12 @@
 #define _GNU_SOURCE
 
 #include <errno.h>
-#include <fcntl.h>
 #include <link.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-
-/* the order is known to Shim.pm */
 
 typedef struct {
     int64_t  asked;                  /* calls so far */
@@ -29,9 +25,10 @@ typedef struct {
 } shim_t;
 
 
-static shim_t      shim_none;
-static shim_t     *shim = &shim_none;
-static uintptr_t   low, high;        /* the code of the program */
+#include "shim.h"
+
+
+static uintptr_t  low, high;         /* the code of the program */
 
 
 void *__libc_malloc(size_t size);
@@ -64,27 +61,9 @@ shim_program(struct dl_phdr_info *info, size_t size, void *data)
 
 
 __attribute__((constructor)) static void
-shim_open(void)
+shim_find_program(void)
 {
-    int          fd;
-    void        *p;
-    const char  *path;
-
-    path = getenv("LRT_SHIM");
-    fd = path ? open(path, O_RDWR) : -1;
-
-    if (fd == -1) {
-        return;
-    }
-
-    p = mmap(NULL, sizeof(shim_t), PROT_READ|PROT_WRITE, MAP_SHARED, fd, 0);
-
-    close(fd);
-
-    if (p != MAP_FAILED) {
-        dl_iterate_phdr(shim_program, NULL);
-        shim = p;
-    }
+    dl_iterate_phdr(shim_program, NULL);
 }
 
 

@@ -9,19 +9,15 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
-
-/* the order is known to Shim.pm */
 
 typedef struct {
     int64_t  shift;                  /* s, of the wall clock */
@@ -32,32 +28,7 @@ typedef struct {
 } shim_t;
 
 
-static shim_t   shim_none;
-static shim_t  *shim = &shim_none;
-
-
-__attribute__((constructor)) static void
-shim_open(void)
-{
-    int          fd;
-    void        *p;
-    const char  *path;
-
-    path = getenv("LRT_SHIM");
-    fd = path ? open(path, O_RDWR) : -1;
-
-    if (fd == -1) {
-        return;
-    }
-
-    p = mmap(NULL, sizeof(shim_t), PROT_READ|PROT_WRITE, MAP_SHARED, fd, 0);
-
-    if (p != MAP_FAILED) {
-        shim = p;
-    }
-
-    close(fd);
-}
+#include "shim.h"
 
 
 int

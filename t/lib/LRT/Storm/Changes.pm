@@ -10,6 +10,8 @@ use v5.36;
 
 use LRT::HTTP::Client;
 use LRT::Process;
+use LRT::Storm::ByAPI;
+use LRT::Storm::ByHooks;
 use Time::HiRes qw(sleep time);
 
 use constant {
@@ -20,13 +22,15 @@ use constant {
 
 sub new ($class, $t, %o) {
     my $count     = $o{processes} // 2;
+    my $by        = 'LRT::Storm::' . ($o{api} ? 'ByAPI' : 'ByHooks');
     my @names     = sort keys $o{servers}->%*;
     my @processes = map {
         my $part = $_;
         my @own  = map { $names[$_] }
             grep { $_ % $count == $part } 0 .. $#names;
         my %job  = (
-            address => $t->address('lrt_test'),
+            by      => $by,
+            address => $t->address($by->can('port')->()),
             groups  => $o{groups},
             servers => { map { $_ => $o{servers}{$_} } @own },
             rate    => ($o{rate} // 1000) / $count,
@@ -205,14 +209,11 @@ sub _change ($job) {
 
 
 sub _add ($job, $group, $name) {
-    my $weight = 1 + int rand 3;
     my $begin  = time;
-    my $text   = _ask($job, $group, $name,
-        "op=add&group=$group&max_fails=0&weight=$weight"
-        . "&server=$job->{servers}{$name}") // return;
-
-    my ($id) = $text =~ /^ok id=(\d+) /
-        or return _fault($job, "add of $name to $group: $text");
+    my $r      = _ask($job, add => $group, $name, $job->{servers}{$name},
+        max_fails => 0, weight => 1 + int rand 3) // return;
+    my $id     = _by($job, id => $r)
+        // return _fault($job, "add of $name to $group: " . $r->body);
 
     _new_id($job, $group, $id);
     $job->{state}{$group}{$name} = { id => $id, since => [$begin, time] };
@@ -222,12 +223,12 @@ sub _add ($job, $group, $name) {
 
 
 sub _remove ($job, $group, $name) {
-    my $id   = $job->{state}{$group}{$name}{id};
-    my $text = _ask($job, $group, $name, "op=remove&group=$group&id=$id")
-        // return;
+    my $id = $job->{state}{$group}{$name}{id};
+    my $r  = _ask($job, remove => $group, $name, $id) // return;
 
-    $text =~ /^ok /
-        or return _fault($job, "removal of $name, $id, from $group: $text");
+    _by($job, success => $r)
+        or return _fault($job,
+            "removal of $name, $id, from $group: " . $r->body);
 
     delete $job->{state}{$group}{$name};
     _closes($job, $group, $name);
@@ -237,11 +238,11 @@ sub _remove ($job, $group, $name) {
 sub _set ($job, $group, $name, $what, $value) {
     my $server = $job->{state}{$group}{$name};
     my $begin  = time;
-    my $text   = _ask($job, $group, $name,
-        "op=set&group=$group&id=$server->{id}&$what=$value") // return;
+    my $r      = _ask($job, set => $group, $name, $server->{id},
+        $what => $value) // return;
 
-    $text =~ /^ok /
-        or return _fault($job, "$what=$value of $name in $group: $text");
+    _by($job, success => $r)
+        or return _fault($job, "$what=$value of $name in $group: " . $r->body);
 
     return if $what ne 'down' || ($server->{down} // 0) == $value;
     $server->{down} = $value;
@@ -275,21 +276,32 @@ sub _closes ($job, $group, $name) {
 }
 
 
+# What is done differently by different ways of making changes.
+
+sub _by ($job, $what, @arguments) {
+    return $job->{by}->can($what)->(@arguments);
+}
+
+
+sub _request ($job, $method, $uri, $body = undef) {
+    return $job->{client}->request($method => $uri, keepalive => 1,
+        defined $body ? (body => $body) : ());
+}
+
+
 # Makes a change; returns the answer, or undef if there was none.  While the
 # lock is taken it is asked again.
 
-sub _ask ($job, $group, $name, $query) {
+sub _ask ($job, $op, $group, $name, @what) {
     my $begin = time;
 
     while (1) {
-        my $r = $job->{client}->request(
-            GET => "/?$query", keepalive => 1);
+        my $r = _request($job, _by($job, request => $op, $group, @what));
 
         return _look($job, $group, $name, $begin) if $r->error;
 
-        if ($r->status eq '503') {
+        if ($r->status eq '503' && time < $begin + PATIENCE) {
             $job->{result}{busy}++;
-            return "busy for too long" if time > $begin + PATIENCE;
             sleep 0.0005;
             next;
         }
@@ -297,7 +309,7 @@ sub _ask ($job, $group, $name, $query) {
         my $took = time - $begin;
         $job->{result}{longest} = $took if $took > $job->{result}{longest};
         $job->{result}{changes}++;
-        return $r->body;
+        return $r;
     }
 }
 
@@ -313,18 +325,17 @@ sub _look ($job, $group, $name, $begin) {
     $job->{client}->close;
 
     while (time < $end) {
-        my $r = $job->{client}->request(
-            GET => "/?op=dump&group=$group", keepalive => 1);
-        my ($text) = ($r->error ? '' : $r->body);
+        my $r = _request($job, _by($job, look => $group));
+        my ($id, $down) = eval {
+            die $r->error, "\n" if $r->error;
+            _by($job, found => $r, $address);
+        };
 
-        if ($text !~ /^generation=/) {
+        if ($@) {
             $job->{client}->close;
             sleep 0.005;
             next;
         }
-
-        my ($id, $down) =
-            $text =~ /^slot=\d+ id=(\d+) name=\Q$address\E .* down=(\d)/m;
 
         if (!defined $id) {
             delete $state->{$name};
