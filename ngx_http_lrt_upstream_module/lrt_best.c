@@ -6,6 +6,7 @@
 
 #include "lrt_best.h"
 #include "lrt_rank.h"
+#include "lrt_words.h"
 
 
 /* a pick that finds less than the ranks promised has them computed anew */
@@ -31,6 +32,7 @@ typedef struct {
 } lrt_ties_t;
 
 
+static void lrt_best_find_untried(const lrt_view_t *view, lrt_best_t *best);
 static uint32_t lrt_best_among(const lrt_view_t *view,
     const lrt_best_t *best);
 static void lrt_best_collect(const lrt_view_t *view, const lrt_best_t *best,
@@ -41,8 +43,6 @@ static uint32_t lrt_best_share(const lrt_view_t *view, const lrt_best_t *best,
     lrt_ties_t *ties, unsigned all);
 static void lrt_best_some(const lrt_view_t *view, const lrt_best_t *best,
     uint32_t number, lrt_ties_t *ties);
-static const uint64_t *lrt_best_equal(const uint64_t *p, const uint64_t *end,
-    uint64_t value);
 static uint32_t lrt_best_next(const lrt_view_t *view, uint32_t block,
     uint64_t key);
 static uint64_t lrt_best_low(const lrt_view_t *view, uint32_t block);
@@ -51,50 +51,58 @@ static uint64_t lrt_best_untried(const lrt_view_t *view, uint32_t block);
 static unsigned lrt_best_tried_in(const lrt_view_t *view, uint32_t block);
 
 
+/*
+ * Minima may change between two looks at them.  Whoever then finds nobody of
+ * that rank looks again.
+ */
+
 void
 lrt_best_find(const lrt_view_t *view, lrt_best_t *best)
 {
-    uint32_t         block, blocks, first, n;
-    uint64_t         key, least;
-    const uint64_t  *low;
+    uint32_t         n, blocks;
+    const uint64_t  *low, *first;
 
-    n = 0;
-    first = 0;
-    least = LRT_KEY_NEVER;
+    if (view->ntried) {
+        lrt_best_find_untried(view, best);
+        return;
+    }
+
     low = view->table->low[view->tier];
     blocks = lrt_blocks(view->top);
 
-    for (block = 0; block < blocks; block++) {
+    best->key = lrt_words_least(low, blocks);
 
-        key = view->ntried ? lrt_best_low(view, block) : lrt_load(&low[block]);
+    first = lrt_words_next(low, low + blocks, best->key);
 
-        if (key == least) {
-            n++;
-            continue;
+    n = lrt_words_count(first, low + blocks, best->key);
+
+    best->first = n ? (uint32_t) (first - low) : 0;
+    best->blocks = n ? n : 1;
+}
+
+
+static void
+lrt_best_find_untried(const lrt_view_t *view, lrt_best_t *best)
+{
+    uint32_t  block;
+    uint64_t  key;
+
+    best->key = LRT_KEY_NEVER;
+    best->blocks = 0;
+    best->first = 0;
+
+    for (block = 0; block < lrt_blocks(view->top); block++) {
+
+        key = lrt_best_low(view, block);
+
+        if (key < best->key) {
+            best->key = key;
+            best->blocks = 0;
+            best->first = block;
         }
 
-        if (key < least) {
-            least = key;
-            first = block;
-            n = 1;
-            continue;
-        }
-
-        /* four at a time, for speed; tried servers only make minima higher */
-
-        while (blocks - block > 4
-               && lrt_load(&low[block + 1]) > least
-               && lrt_load(&low[block + 2]) > least
-               && lrt_load(&low[block + 3]) > least
-               && lrt_load(&low[block + 4]) > least)
-        {
-            block += 4;
-        }
+        best->blocks += (key == best->key);
     }
-
-    best->key = least;
-    best->blocks = n;
-    best->first = first;
 }
 
 
@@ -206,9 +214,9 @@ lrt_best_collect(const lrt_view_t *view, const lrt_best_t *best,
 
             end = keys + lrt_best_end(view, block);
 
-            for (p = lrt_best_equal(keys + block * LRT_BLOCK, end, best->key);
+            for (p = lrt_words_next(keys + block * LRT_BLOCK, end, best->key);
                  p < end;
-                 p = lrt_best_equal(p + 1, end, best->key))
+                 p = lrt_words_next(p + 1, end, best->key))
             {
                 slot = (uint32_t) (p - keys);
 
@@ -232,29 +240,6 @@ lrt_best_collect(const lrt_view_t *view, const lrt_best_t *best,
 
         block = best->first;
     }
-}
-
-
-/* the next word that has the value; four at a time, for speed */
-
-static const uint64_t *
-lrt_best_equal(const uint64_t *p, const uint64_t *end, uint64_t value)
-{
-    for ( /* void */ ; end - p >= 4; p += 4) {
-        if (lrt_load(p) == value
-            || lrt_load(p + 1) == value
-            || lrt_load(p + 2) == value
-            || lrt_load(p + 3) == value)
-        {
-            break;
-        }
-    }
-
-    while (p < end && lrt_load(p) != value) {
-        p++;
-    }
-
-    return p;
 }
 
 
@@ -363,7 +348,7 @@ lrt_best_next(const lrt_view_t *view, uint32_t block, uint64_t key)
     }
 
     if (view->ntried == 0) {
-        return (uint32_t) (lrt_best_equal(low + block, low + all, key) - low);
+        return (uint32_t) (lrt_words_next(low + block, low + all, key) - low);
     }
 
     while (block < all && lrt_best_low(view, block) != key) {

@@ -379,13 +379,14 @@ lrt_least_time_probation(const lrt_score_t *score)
  * A server that is not among the best gets no requests, and so nobody finds
  * out when it is well again, or whether a new one is any good.  One request
  * is sent there now and then: when it has not been asked for about as long as
- * it takes to answer, and others have answered some in the meantime.
+ * it takes to answer, and others have answered more in the meantime than its
+ * turn would be.
  */
 
 static uint64_t
 lrt_least_time_trial(const lrt_score_t *score)
 {
-    uint32_t  idle, wait, others;
+    uint32_t  idle, wait, others, least;
     uint64_t  word, last, time;
 
     if (score->typical == 0 || lrt_load(&score->hot->inflight) > 0) {
@@ -427,6 +428,10 @@ lrt_least_time_trial(const lrt_score_t *score)
         return score->now + wait - idle;
     }
 
-    return (others < LRT_TRIAL_SAMPLES) ? score->now + LRT_TRIAL_MIN
-                                        : score->now;
+    /* who gets half of what he would if all were equal is in use */
+
+    least = score->known * 2;
+    least = (least > LRT_TRIAL_SAMPLES) ? least : LRT_TRIAL_SAMPLES;
+
+    return (others < least) ? score->now + LRT_TRIAL_MIN : score->now;
 }

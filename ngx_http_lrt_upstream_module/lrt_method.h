@@ -66,6 +66,7 @@ typedef struct {
     const lrt_hot_t     *hot;
     uint32_t             typical;            /* see lrt_estimate.h */
     uint64_t             spread;
+    uint32_t             known;              /* servers with an estimate */
     uint64_t             now;                /* ms */
     uint64_t             slow_start;         /* ms, see lrt_ramp.h */
     const lrt_table_t   *probes;             /* or NULL: they do not count */

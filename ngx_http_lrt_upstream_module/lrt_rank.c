@@ -9,6 +9,7 @@
 #include "lrt_estimate.h"
 #include "lrt_pace.h"
 #include "lrt_passive.h"
+#include "lrt_words.h"
 
 
 /* what is typical of the group changed so much that all ranks do, too */
@@ -61,7 +62,6 @@ static void lrt_rank_moved(lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
 static unsigned lrt_rank_shared(const lrt_table_t *t, uint32_t slot,
     lrt_tier_e tier, uint64_t low);
 static void lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier);
-static uint64_t lrt_rank_least(const uint64_t *keys, uint32_t n);
 static unsigned lrt_rank_afford(lrt_table_t *t, uint64_t now);
 
 
@@ -436,6 +436,7 @@ lrt_rank_score(const lrt_table_t *t, lrt_score_t *score,
     score->hot = hot;
     score->typical = (uint32_t) lrt_load(&t->head->typical.value);
     score->spread = lrt_load(&t->head->learned.spread);
+    score->known = (uint32_t) lrt_load(&t->head->known.value);
     score->now = now;
     score->slow_start = 0;
     score->probes = NULL;
@@ -645,7 +646,7 @@ lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier)
     n = (n < LRT_BLOCK) ? n : LRT_BLOCK;
 
     for ( ;; ) {
-        low = lrt_rank_least(keys, n);
+        low = lrt_words_least(keys, n);
 
         if (lrt_load(p) == low) {
             return;
@@ -654,35 +655,4 @@ lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier)
         lrt_store(p, low);
         lrt_fence();
     }
-}
-
-
-/* four at a time, for speed */
-
-static uint64_t
-lrt_rank_least(const uint64_t *keys, uint32_t n)
-{
-    uint32_t  i;
-    uint64_t  key, low;
-
-#define lrt_rank_lower(i)                                                     \
-    key = lrt_load(&keys[i]);                                                 \
-    low = (key < low) ? key : low
-
-    low = LRT_KEY_NEVER;
-
-    for (i = 0; i + 4 <= n; i += 4) {
-        lrt_rank_lower(i);
-        lrt_rank_lower(i + 1);
-        lrt_rank_lower(i + 2);
-        lrt_rank_lower(i + 3);
-    }
-
-    for ( /* void */ ; i < n; i++) {
-        lrt_rank_lower(i);
-    }
-
-#undef lrt_rank_lower
-
-    return low;
 }

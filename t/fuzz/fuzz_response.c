@@ -106,7 +106,7 @@ expand(const uint8_t *p, size_t n)
 {
     size_t  at, size, times, len;
 
-    times = (size_t) 1 << (p[0] < 0xf0 ? 0 : p[0] & 15);
+    times = (p[0] < 0xfe) ? 1 : (p[0] == 0xfe) ? 1 << 11 : 1 << 15;
     at = (size_t) p[1] << 8 | p[2];
     size = p[3];
 
