@@ -11,6 +11,7 @@ use v5.36;
 
 use File::Basename qw(dirname);
 use LRT::Process;
+use LRT::Program;
 
 my $script = dirname(__FILE__) . '/../../../scripts/demo';
 
@@ -18,10 +19,14 @@ my $script = dirname(__FILE__) . '/../../../scripts/demo';
 sub start ($class, $t, @arguments) {
     my $self = bless { t => $t, output => $t->dir . '/demo.out' }, $class;
 
+    my $program = LRT::Program->find;
     $t->write('demo.out', '');
-    local $ENV{LRT_NGINX}  = LRT::Program->find->path;
-    local $ENV{LRT_MODULE} = LRT::Program->find->module // '';
-    local $ENV{TMPDIR}     = $t->dir;
+
+    local $ENV{LRT_NGINX}    = $program->path;
+    local $ENV{LRT_MODULE}   = $program->module // '';
+    local $ENV{TMPDIR}       = $t->dir;
+    local $ENV{ASAN_OPTIONS} =
+        join ':', 'detect_leaks=0', $ENV{ASAN_OPTIONS} // ();
 
     $self->{process} = LRT::Process->run_program([$script, @arguments],
         $self->{output});
