@@ -15,13 +15,22 @@ use LRT::Demo;
 my $t = LRT->new(name => 'demo_browser', need => [qw(module proxy)]);
 
 my $browser = LRT::Browser->new($t);
-my $demo    = LRT::Demo->start($t);
 
-ok($demo->page, 'the demo says where its page is') or diag($demo->output);
+sub try_demo ($part, $arguments, %known) {
+    my $demo = LRT::Demo->start($t, @$arguments);
 
-$browser->run(['demo'], port => $demo->page) if $demo->page;
+    ok($demo->page, 'the demo says where its page is')
+        or return diag($demo->output);
 
-$demo->signal('INT');
-ok($t->wait_for(sub { $demo->has_ended }, 10), 'it ends');
+    $browser->run([$part], port => $demo->page, %known);
+
+    $demo->signal('INT');
+    ok($t->wait_for(sub { $demo->has_ended }, 10), 'it ends');
+}
+
+my ($a, $b) = map { $t->backend($_)->address } qw(a b);
+
+try_demo('demo', []);
+try_demo('demo_own', [$a, $b], a => $a, b => $b);
 
 $t->done;

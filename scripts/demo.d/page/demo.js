@@ -15,6 +15,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 const $ = (id) => document.getElementById(id);
 
 const known = new Map();                // address: what /control/ says of it
+const hues = new Map();                 // address: that of one without a name
 const rows = new Map();                 // address: its part of the page
 const history = [];                     // { at, requests: Map of address }
 const sent = { count: 0, answered: 0, failed: 0, open: 0, times: [] };
@@ -26,15 +27,15 @@ let keeping = 0;
 performance.setResourceTimingBufferSize(2000);
 
 
-// What is known of a server; those that are not simulated have a colour as well.
+// What is known of a server.  One that is not simulated has a colour as well: by
+// the golden angle each is far from those before.
 
 function server(address) {
   const found = known.get(address);
   if (found?.name) return found;
 
-  let hash = 0;
-  for (const character of address) hash = (hash * 31 + character.codePointAt(0)) % 360;
-  return { address, name: '', hue: hash };
+  if (!hues.has(address)) hues.set(address, Math.round(215 + 137.5 * hues.size) % 360);
+  return { ...found, address, name: '', hue: hues.get(address) };
 }
 
 const colour = (address) => `hsl(${server(address).hue} 60% 40%)`;
@@ -180,7 +181,7 @@ function showStatus(status) {
   put($('address'), `http://${status.address}/`);
   $('address').href = `http://${status.address}/`;
   put($('list'), status.list);
-  put($('load'), status.rate ? `The demo sends ${status.rate} requests a second, and so may you.`
+  put($('load'), status.rate ? `The demo sends ${status.rate} requests a second; add your own.`
     : 'The demo sends no requests by itself.');
 }
 
