@@ -1,43 +1,19 @@
 #!/usr/bin/perl
 
-# lrt_dashboard in a browser: t/browser/*.mjs, run by node with Chromium.
-# LRT_SCREENSHOTS=DIR keeps the pictures.
+# lrt_dashboard in a browser.
 
 use v5.36;
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
-use JSON::PP ();
 use Test::More;
 
 use LRT;
-use LRT::Process;
+use LRT::Browser;
 
 my $t = LRT->new(name => 'browser', need => [qw(module proxy)]);
 
-my $folder = "$FindBin::Bin/browser";
-
-
-sub program (@names) {
-    my ($path) = grep { -x } map { my $name = $_;
-        map { "$_/$name" } split /:/, $ENV{PATH} } @names;
-    return $path;
-}
-
-my $node     = program(qw(node nodejs));
-my $chromium = program(qw(chromium chromium-browser));
-
-my $missing = !$node ? 'node'
-    : !$chromium ? 'chromium'
-    : !-d "$folder/node_modules/playwright-core"
-        ? 'playwright-core, "npm ci" in t/browser installs it'
-    : undef;
-
-# where all is installed by a script, a skipped test would tell nothing
-
-$t->skip_all("needs $missing") if $missing && !$ENV{CI};
-is($missing, undef, 'node, chromium and playwright-core are there')
-    or do { $t->done; exit };
+my $browser = LRT::Browser->new($t);
 
 
 $t->backend($_) for qw(a b c d e k);
@@ -98,58 +74,10 @@ $t->conf(workers => 2, http => q{
 
 my $load = $t->load(rate => 80, concurrency => 4, uri => ['/', '/', '/size'], timeout => 30);
 
-my $settings = JSON::PP->new->canonical->encode({
-    dir => $t->dir, chromium => $chromium, port => $t->port('api'),
-    dead => $t->address('dead'), shots => $ENV{LRT_SCREENSHOTS} // '',
-    map { ($_ => $t->address($_)) } qw(a b c d e k),
-});
+$browser->run([qw(read write stale big)],
+    port => $t->port('api'), dead => $t->address('dead'),
+    map { ($_ => $t->address($_)) } qw(a b c d e k));
 
-local $ENV{HOME} = $t->dir;
-
-my $browser = LRT::Process->run_program(
-    [$node, "$folder/run.mjs", $settings, qw(read write stale big)],
-    $t->write(tap => ''));
-
-
-# Its lines, as they come: assertions, remarks, what is for us to do.
-
-sub relay ($line) {
-    state $failed = 0;
-    state $done = 0;
-
-    if ($line =~ /^(not )?ok \d+ - (.*)/) {
-        $failed = defined $1;
-        ok(!$failed, $2);
-    } elsif ($line =~ /^do (\w+)/) {
-        $1 eq 'stop' ? $t->stop : $t->start;
-        $t->write('done-' . ++$done, '');
-    } elsif ($line =~ /^1\.\.\d+$/) {
-        return 1;
-    } elsif ($line =~ /^# /) {
-        $failed ? diag($line =~ s/^# //r) : note($line =~ s/^# //r);
-    } else {
-        diag($line);
-    }
-
-    return 0;
-}
-
-my $at = 0;
-my $complete = $t->wait_for(sub {
-    my $running = $browser->is_running;
-    my $text    = $t->read('tap');
-
-    while ((my $end = index $text, "\n", $at) >= 0) {
-        my $line = substr $text, $at, $end - $at;
-        $at = $end + 1;
-        return 'complete' if relay($line);
-    }
-    return $running ? 0 : 'ended';
-}, 150);
-
-is($complete, 'complete', 'all parts were run');
-$t->wait_for(sub { !$browser->is_running });
-$browser->end;
 $load->stop;
 
 $t->done;

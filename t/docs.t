@@ -37,7 +37,7 @@ sub slurp ($path) {
 }
 
 my %manual = map { (s{^\Q$root\E/}{}r => slurp($_)) }
-    "$root/README.md", glob "$root/docs/*.md";
+    (map { "$root/$_.md" } qw(README SECURITY)), glob "$root/docs/*.md";
 
 ###############################################################################
 # configurations

@@ -48,7 +48,15 @@ sub get ($address, $uri, $head = '') {
         or return 'refused';
     print $socket "GET $uri HTTP/1.1\r\n$head\r\n";
     my $line = readline $socket;
-    return defined $line && $line =~ /^HTTP\/1.1 (\d+)/ ? $1 : 'closed';
+    my $status = defined $line && $line =~ /^HTTP\/1.1 (\d+)/ ? $1 : 'closed';
+    return $status unless wantarray;
+
+    my ($length, $body) = (0, '');
+    while (defined($line = readline $socket) && $line =~ /\S/) {
+        $length = $1 if $line =~ /^Content-Length: (\d+)/;
+    }
+    read $socket, $body, $length;
+    return ($status, $body);
 }
 
 
@@ -181,13 +189,20 @@ subtest 'a server that is down for a while' => sub {
 
 
 subtest 'by hand' => sub {
-    my $servers = $lab->backends(['server a', 'server b work=const:1us']);
+    my $servers = $lab->backends(['server a', 'server b work=const:1us hue=210']);
     my ($a, $b) = map { $servers->address($_) } qw(a b);
 
     is(get($a, '/?work-us=100'), 200, 'work in the argument');
     is(get($b, '/'), 200, 'of the server');
     is(get($b, '/', "Content-Length: 4\r\n"), 200, 'a body is not waited for');
     is(get($a, '/health'), 200, 'health');
+    is_deeply([get($b, '/page')], [200, "b\n"], 'who it is');
+    is_deeply([get($b, '/picture.svgz')], [200, "b\n"], 'anywhere');
+
+    my ($status, $picture) = get($b, '/picture.svg?n=1');
+    is($status, 200, 'a picture');
+    like($picture, qr/^<svg .*hsl\(210 .*>b<\/text><\/g><\/svg>\n\z/,
+        'of it, in its colour');
 
     $servers->tell('now a fail 500');
     is(get($a, '/'), 500, 'fails');

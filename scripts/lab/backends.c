@@ -52,6 +52,7 @@ struct connection_s {
     uint32_t            server;
     unsigned            busy:1;
     unsigned            close:1;        /* after the answer */
+    unsigned            picture:1;      /* is what was asked for */
     connection_t       *prev;           /* of the same server */
     connection_t       *next;
     size_t              n;
@@ -66,6 +67,7 @@ typedef struct {
     uint32_t            work;
     size_t              body;
     unsigned            health:1;
+    unsigned            picture:1;
     unsigned            close:1;
 } head_t;
 
@@ -79,6 +81,7 @@ static void connection_close(connection_t *c);
 static void bury(void);
 static void take(connection_t *c, size_t head);
 static unsigned read_head(const char *p, const char *end, head_t *head);
+static unsigned is_path(const char *uri, const char *path);
 static void answer(model_t *m, job_t *job, uint32_t status);
 static void changed(model_t *m, uint32_t server);
 static void listen_on(listener_t *l);
@@ -344,6 +347,7 @@ take(connection_t *c, size_t end)
     c->skip = head.body - rest;
     c->busy = 1;
     c->close = head.close;
+    c->picture = head.picture;
 
     now = clock_ns();
     model_run(&model, now);
@@ -393,8 +397,8 @@ read_head(const char *p, const char *end, head_t *head)
     query++;
     head->id = mix(1, ids++);
     head->close = (line[-2] == '0');            /* HTTP/1.0 */
-    head->health = strncmp(query, "/health", 7) == 0
-                   && (query[7] == ' ' || query[7] == '?');
+    head->health = is_path(query, "/health");
+    head->picture = is_path(query, "/picture.svg");
 
     query = memmem(query, (size_t) (line - query), "work-us=", 8);
 
@@ -434,12 +438,24 @@ read_head(const char *p, const char *end, head_t *head)
 }
 
 
+static unsigned
+is_path(const char *uri, const char *path)
+{
+    size_t  n;
+
+    n = strlen(path);
+
+    return strncmp(uri, path, n) == 0 && (uri[n] == ' ' || uri[n] == '?');
+}
+
+
 static void
 answer(model_t *m, job_t *job, uint32_t status)
 {
-    int            n;
-    char           text[256];
-    connection_t  *c;
+    int              n, size;
+    char             text[1024], body[512];
+    connection_t    *c;
+    const server_t  *s;
 
     c = (connection_t *) ((char *) job - offsetof(connection_t, job));
     c->busy = 0;
@@ -449,11 +465,32 @@ answer(model_t *m, job_t *job, uint32_t status)
         return;
     }
 
+    s = m->hosts[c->server].spec;
+    c->picture = c->picture && status < 400;
+
+    if (c->picture) {
+        size = snprintf(body, sizeof(body),
+                 "<svg xmlns=\"http://www.w3.org/2000/svg\" "
+                 "viewBox=\"0 0 96 96\">"
+                 "<rect width=\"96\" height=\"96\" rx=\"16\" "
+                 "fill=\"hsl(%u 60%% 40%%)\"/>"
+                 "<g fill=\"#fff\" font-family=\"sans-serif\" "
+                 "text-anchor=\"middle\">"
+                 "<text x=\"48\" y=\"58\" font-size=\"50\" "
+                 "font-weight=\"bold\">%c</text>"
+                 "<text x=\"48\" y=\"83\" font-size=\"19\">%s</text>"
+                 "</g></svg>\n", s->hue, s->name[0], s->name);
+
+    } else {
+        size = snprintf(body, sizeof(body), "%s\n", s->name);
+    }
+
     n = snprintf(text, sizeof(text),
-                 "HTTP/1.1 %u %s\r\nX-Server: %s\r\nContent-Length: 3\r\n"
-                 "%s\r\nok\n", status, status < 400 ? "OK" : "As Told",
-                 m->hosts[c->server].spec->name,
-                 c->close ? "Connection: close\r\n" : "");
+                 "HTTP/1.1 %u %s\r\nX-Server: %s\r\nContent-Type: %s\r\n"
+                 "Content-Length: %d\r\n%s\r\n%s",
+                 status, status < 400 ? "OK" : "As Told", s->name,
+                 c->picture ? "image/svg+xml" : "text/plain", size,
+                 c->close ? "Connection: close\r\n" : "", body);
 
     if (send(c->watch.fd, text, (size_t) n, MSG_NOSIGNAL) != n || c->close) {
         connection_close(c);
@@ -732,6 +769,7 @@ usage(FILE *out)
           "the header X-Id.  The time of events starts with the first\n"
           "request; when X-Start (CLOCK_MONOTONIC, ns) has a later time than\n"
           "before, that is the start and all is as new.  /health takes no\n"
-          "slot.  X-Server in an answer is the server's name.\n"
+          "slot.  X-Server in an answer is the server's name, as is its\n"
+          "body; that of /picture.svg is a picture with the name.\n"
           "\n" SCENARIO_HELP, out);
 }

@@ -157,6 +157,9 @@ server_line(scenario_t *s, char **word, unsigned n)
                 die("server: a server's work is a distribution");
             }
 
+        } else if ((value = value_of(word[i], "hue"))) {
+            server.hue = (uint32_t) parse_number(value, word[i]);
+
         } else {
             die("server: what is \"%s\"", word[i]);
         }

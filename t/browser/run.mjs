@@ -82,7 +82,7 @@ async function open(path, { width = 1280, height = 900, scheme = 'light' } = {})
     }
   });
   page.on('request', (request) => {
-    if (!/^(http:\/\/127\.0\.0\.1:|data:)/.test(request.url())) troubles.push(`asks ${request.url()}`);
+    if (!/^(http:\/\/127\.0\.0\.1:|data:|blob:http:\/\/127\.0\.0\.1:)/.test(request.url())) troubles.push(`asks ${request.url()}`);
   });
   await page.setViewportSize({ width, height });
   await page.emulateMedia({ colorScheme: scheme });
