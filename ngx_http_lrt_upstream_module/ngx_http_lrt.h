@@ -82,7 +82,7 @@ typedef struct {
 
     ngx_http_lrt_page_t             *page;
 
-    ngx_str_t                       *file_name;
+    ngx_str_t                        file_name;
     ngx_uint_t                       line;
 } ngx_http_lrt_loc_conf_t;
 
@@ -114,7 +114,7 @@ typedef struct {
     ngx_str_t                        zone_name;
     ngx_shm_zone_t                  *shm_zone;
     lrt_conf_t                       conf;       /* what the block says */
-    ngx_str_t                       *check_file[LRT_CHECKS];
+    ngx_str_t                        check_file[LRT_CHECKS];
     ngx_uint_t                       check_line[LRT_CHECKS];
 
     /* head is NULL when the table is gone: without a master, after a reload */

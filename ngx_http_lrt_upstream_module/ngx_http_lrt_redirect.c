@@ -86,7 +86,7 @@ ngx_http_lrt_redirect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     /* the block may stand behind this */
 
     llcf->name = value[1];
-    llcf->file_name = &cf->conf_file->file.name;
+    llcf->file_name = cf->conf_file->file.name;
     llcf->line = cf->conf_file->line;
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lrt_upstream_module);
@@ -130,7 +130,7 @@ ngx_http_lrt_check_redirects(ngx_conf_t *cf, ngx_http_lrt_main_conf_t *lmcf)
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "\"lrt_redirect\" needs an upstream with one of this "
                           "module's methods, \"%V\" is none, in %V:%ui",
-                          &llcf[i]->name, llcf[i]->file_name, llcf[i]->line);
+                          &llcf[i]->name, &llcf[i]->file_name, llcf[i]->line);
             return NGX_ERROR;
         }
     }

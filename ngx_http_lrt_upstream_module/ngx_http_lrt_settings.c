@@ -159,7 +159,7 @@ ngx_http_lrt_health_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     lscf->conf.settings.check[n] = check;
     lscf->conf.settings.nchecks++;
 
-    lscf->check_file[n] = &cf->conf_file->file.name;
+    lscf->check_file[n] = cf->conf_file->file.name;
     lscf->check_line[n] = cf->conf_file->line;
 
     return NGX_CONF_OK;
@@ -273,7 +273,7 @@ ngx_http_lrt_check_settings(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
         if (!ngx_http_lrt_check_sound(lscf, check, why)) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "health check of upstream \"%V\": %s in %V:%ui",
-                          &lscf->upstream->host, why, lscf->check_file[i],
+                          &lscf->upstream->host, why, &lscf->check_file[i],
                           lscf->check_line[i]);
             return NGX_ERROR;
         }
@@ -286,7 +286,7 @@ ngx_http_lrt_check_settings(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
                               "health check of upstream \"%V\": \"port=%ud\" "
                               "for the unix socket %*s in %V:%ui",
                               &lscf->upstream->host, check->port, name.len,
-                              name.data, lscf->check_file[i],
+                              name.data, &lscf->check_file[i],
                               lscf->check_line[i]);
                 return NGX_ERROR;
             }

@@ -49,7 +49,7 @@ ngx_http_lrt_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     state->path = value[1];
     state->given = NGX_HTTP_LRT_GIVEN_SETTINGS;
-    state->file_name = &cf->conf_file->file.name;
+    state->file_name = cf->conf_file->file.name;
     state->line = cf->conf_file->line;
 
     if (ngx_conf_full_name(cf->cycle, &state->path, 0) != NGX_OK) {
@@ -106,7 +106,7 @@ ngx_http_lrt_state_init(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf)
                           "\"lrt_state\" of upstream \"%V\" is the file of "
                           "upstream \"%V\" as well, in %V:%ui",
                           &lscf->upstream->host, &other[i]->upstream->host,
-                          state->file_name, state->line);
+                          &state->file_name, state->line);
             return NGX_ERROR;
         }
     }
@@ -255,7 +255,7 @@ ngx_http_lrt_state_adopt(ngx_conf_t *cf, ngx_http_lrt_srv_conf_t *lscf,
     (void) ngx_http_lrt_state_settings(lscf, doc, &conf->settings);
 
     for (i = 0; i < doc->settings.nchecks; i++) {
-        lscf->check_file[i] = &lscf->state->path;
+        lscf->check_file[i] = lscf->state->path;
         lscf->check_line[i] = doc->check_line[i];
     }
 
@@ -445,7 +445,7 @@ ngx_http_lrt_state_check_folder(ngx_conf_t *cf, ngx_http_lrt_state_t *state)
     if (stat(folder, &st) == -1) {
         ngx_log_error(NGX_LOG_WARN, cf->log, ngx_errno,
                       "folder of state file \"%V\" in %V:%ui", &state->path,
-                      state->file_name, state->line);
+                      &state->file_name, state->line);
         return;
     }
 
@@ -465,7 +465,7 @@ ngx_http_lrt_state_check_folder(ngx_conf_t *cf, ngx_http_lrt_state_t *state)
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "folder of state file \"%V\" is not writable for "
                       "\"%s\", so changes will not be saved, in %V:%ui",
-                      &state->path, ccf->username, state->file_name,
+                      &state->path, ccf->username, &state->file_name,
                       state->line);
     }
 }

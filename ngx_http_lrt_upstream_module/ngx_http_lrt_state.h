@@ -19,7 +19,7 @@
 struct ngx_http_lrt_state_s {
     ngx_str_t                 path;          /* ends with a null */
     char                     *good;
-    ngx_str_t                *file_name;     /* of the directive */
+    ngx_str_t                 file_name;     /* of the directive */
     ngx_uint_t                line;
 
     ngx_uint_t                found;

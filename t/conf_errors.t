@@ -494,6 +494,27 @@ SKIP: {
 is($t->get('/zoned')->body, 'a', 'which serves as before');
 
 ###############################################################################
+# files that are included: errors that are seen later, when others were read,
+# name the right one
+
+for (['redirect', 'server { listen 127.0.0.1:%%PORT_more%%;
+                            location / { lrt_redirect none; } }'],
+    ['health check', 'upstream i { server %%ADDRESS_a%%;
+                      lrt_health_check interval=1s timeout=2s; }'],
+    ['folder of state file', 'upstream i { server %%ADDRESS_a%%;
+                              lrt_state none/i.json; }'])
+{
+    my ($what, $text) = @$_;
+
+    my $first = $t->write('first.conf', "\n\n" . $text =~ s/\n\s*/ /gr);
+    my $last  = $t->write('last.conf', 'server { listen 127.0.0.1:%%PORT_last%%; }');
+    my $said  = $t->conf_error("include $first; include $last;");
+
+    like($said, qr/\[(?:emerg|warn)\] .*$what.* in \Q$first\E:3\b/,
+        "$what: an error names the file that was included");
+}
+
+###############################################################################
 # a zone that is too small at reload
 
 my $many = join '', 'server %%ADDRESS_b%%;',
