@@ -244,7 +244,8 @@ ngx_http_lrt_learned_read(ngx_http_lrt_srv_conf_t *lscf, ngx_pool_t *pool,
                   &lrt_table_side(t, lrt_table_generation(t))->settings, buf);
 
     if (check.len != head.check.len
-        || ngx_memcmp(check.data, head.check.data, check.len) != 0)
+        || (check.len
+            && ngx_memcmp(check.data, head.check.data, check.len) != 0))
     {
         server = head.servers.elts;
 

@@ -95,20 +95,27 @@ ngx_http_lrt_state_unlock(ngx_http_lrt_state_t *state, ngx_uint_t saved)
 
 /*
  * If another instance had it before, its worker may just have been killed: the
- * next one has changes to save, and goes first.
+ * next one has changes to save, and goes first.  There is none if its master is
+ * dead, too.
  */
 
 static lrt_writer_e
 ngx_http_lrt_lock_take(ngx_http_lrt_job_t *job, int fd)
 {
-    if (job->writer == LRT_WRITER_OTHER
-        && ngx_http_lrt_lock_read(fd) != 0
+    ngx_pid_t  own, before;
+
+    own = ngx_http_lrt_lock_instance();
+    before = ngx_http_lrt_lock_read(fd);
+
+    if (before > 0
+        && before != own
+        && (kill(before, 0) == 0 || ngx_errno != NGX_ESRCH)
         && ++job->vacant < NGX_HTTP_LRT_LOCK_VACANT)
     {
         return LRT_WRITER_OTHER;
     }
 
-    ngx_http_lrt_lock_write(fd, ngx_http_lrt_lock_instance());
+    ngx_http_lrt_lock_write(fd, own);
 
     job->lock = fd;
     job->vacant = 0;

@@ -84,6 +84,9 @@ test_round_trip(void)
     before = lt_expected(&a, 1);
     copy(&b, &a, 0);
 
+    memset(&one, 0, sizeof(one));
+    memset(&two, 0, sizeof(two));
+
     lrt_learned_group(&a.table, &one);
     lrt_learned_group(&b.table, &two);
     ok(memcmp(&one, &two, sizeof(one)) == 0, "the group");
@@ -200,6 +203,7 @@ test_each_spread(void)
 
     lt_open(&fx, 1, 1, 0);
     memset(&before, 0, sizeof(before));
+    memset(&after, 0, sizeof(after));
     before.answers = UINT32_MAX;
 
     for (spread = 0; spread <= LRT_LEARNED_SPREAD; spread++) {
