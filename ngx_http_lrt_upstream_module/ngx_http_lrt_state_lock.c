@@ -28,6 +28,7 @@
 
 
 static lrt_writer_e ngx_http_lrt_lock_take(ngx_http_lrt_job_t *job, int fd);
+static ngx_uint_t ngx_http_lrt_lock_is_there(int fd, const char *path);
 static ngx_pid_t ngx_http_lrt_lock_read(int fd);
 static void ngx_http_lrt_lock_write(int fd, ngx_pid_t pid);
 static ngx_pid_t ngx_http_lrt_lock_instance(void);
@@ -40,11 +41,6 @@ ngx_http_lrt_state_lock(ngx_http_lrt_job_t *job)
     char         path[NGX_MAX_PATH];
     struct stat  st;
 
-    if (job->lock != -1) {
-        job->writer = LRT_WRITER_SELF;
-        return;
-    }
-
     /* where nothing can be locked, nothing is shared in this way, or saved */
 
     if (ngx_strlen(job->path) + sizeof(".lock") > sizeof(path)) {
@@ -53,6 +49,19 @@ ngx_http_lrt_state_lock(ngx_http_lrt_job_t *job)
     }
 
     ngx_sprintf((u_char *) path, "%s.lock%Z", job->path);
+
+    if (job->lock != -1) {
+
+        if (ngx_http_lrt_lock_is_there(job->lock, path)) {
+            job->writer = LRT_WRITER_SELF;
+            return;
+        }
+
+        /* others cannot see that one */
+
+        (void) close(job->lock);
+        job->lock = -1;
+    }
 
     fd = open(path, O_RDWR|O_CREAT|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC, 0640);
 
@@ -121,6 +130,20 @@ ngx_http_lrt_lock_take(ngx_http_lrt_job_t *job, int fd)
     job->vacant = 0;
 
     return LRT_WRITER_SELF;
+}
+
+
+/* somebody may have removed it, or put another one there */
+
+static ngx_uint_t
+ngx_http_lrt_lock_is_there(int fd, const char *path)
+{
+    struct stat  ours, there;
+
+    return fstat(fd, &ours) == 0
+           && lstat(path, &there) == 0
+           && ours.st_ino == there.st_ino
+           && ours.st_dev == there.st_dev;
 }
 
 

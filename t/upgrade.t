@@ -333,6 +333,23 @@ for my $round (1 .. $rounds) {
 note("refused: ", explain \%refused);
 
 ###############################################################################
+# FILE.lock was removed while one instance ran
+
+{
+    my $lock = $state->path . '.lock';
+    unlink $lock;
+    ok($t->wait_for(sub { -e $lock }), 'no lock: it is made anew');
+    writable('no lock');
+
+    my ($old, $new) = begin('no lock');
+    changes(1, 'no lock');
+    kill QUIT => $old;
+    ok(gone($old), 'no lock: the old instance has ended');
+    writable('no lock');
+    all_there('no lock');
+}
+
+###############################################################################
 # all workers of the writer are killed right after a change was taken
 
 {
