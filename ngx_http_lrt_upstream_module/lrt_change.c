@@ -308,6 +308,7 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
                              ? d.generation
                              : src->head->state_saved ? UINT64_MAX : 0;
     dst->head->state_bad = src->head->state_bad;
+    dst->head->state_writer = src->head->state_writer;
     memcpy(dst->head->state_why, src->head->state_why, LRT_WHY_LEN);
     dst->head->next_ident = src->head->next_ident;
     dst->head->merged = src->head->merged;

@@ -150,6 +150,31 @@ lrt_stalls_usual(uint64_t usual, uint32_t above)
 
 
 uint32_t
+lrt_stalls_part(uint64_t word)
+{
+    return (uint32_t) (word >> LRT_STALLS_SHIFT);
+}
+
+
+unsigned
+lrt_stalls_stalling(uint64_t word)
+{
+    return (word & LRT_ERRORS_STALLS) != 0;
+}
+
+
+uint64_t
+lrt_errors_make(uint32_t part, unsigned suspected, uint32_t stalls,
+    unsigned stalling)
+{
+    return (uint64_t) stalls << LRT_STALLS_SHIFT
+           | (stalling ? LRT_ERRORS_STALLS : 0)
+           | (suspected ? LRT_ERRORS_SUSPECTED : 0)
+           | part;
+}
+
+
+uint32_t
 lrt_stalls_cost(uint64_t word)
 {
     uint64_t  part, cost;

@@ -45,6 +45,16 @@ uint64_t lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle,
 
 uint64_t lrt_stalls_usual(uint64_t usual, uint32_t above);
 
+/* the part of a server's answers, of LRT_STALLS_ONE; more than by chance */
+
+uint32_t lrt_stalls_part(uint64_t word);
+unsigned lrt_stalls_stalling(uint64_t word);
+
+/* a word that was kept elsewhere: below 65536 and 2^24, and both judgements */
+
+uint64_t lrt_errors_make(uint32_t part, unsigned suspected, uint32_t stalls,
+    unsigned stalling);
+
 /* what they cost beyond its logarithm; 0 if the group was no better */
 
 uint32_t lrt_stalls_cost(uint64_t word);

@@ -42,10 +42,9 @@
 
 #define LRT_TOLERANCE        (LRT_LOG_ONE * 5 / 16)
 
-/* a failure is worth so many octaves; a sample must fit into 20 bits */
+/* a failure is worth so many octaves */
 
 #define LRT_FAILURE          (6 * LRT_LOG_ONE)
-#define LRT_LOG_LIMIT        (30 * LRT_LOG_ONE)
 #define LRT_USUAL_SAMPLES    256
 
 /* times above 2^62 us are not told apart: lrt_exp2() ends below 63 octaves */
@@ -83,6 +82,13 @@ lrt_estimate_fail(uint64_t word, uint32_t usual, uint64_t now)
     }
 
     return lrt_estimate_move(word, log, now);
+}
+
+
+uint64_t
+lrt_estimate_make(uint32_t log, uint32_t samples, uint64_t then)
+{
+    return lrt_word(log, samples * LRT_COUNT_ONE, then);
 }
 
 
@@ -219,6 +225,21 @@ lrt_spread_add(uint64_t word, uint32_t deviation)
                                                       : LRT_SPREAD_SAMPLES);
 
     return samples << 32 | (uint64_t) mean;
+}
+
+
+/* rounded, so that the deviation of the word is the one that was given */
+
+uint64_t
+lrt_spread_make(uint32_t samples, uint32_t deviation)
+{
+    uint64_t  square;
+
+    square = (uint64_t) deviation * deviation;
+    square += (uint64_t) 1 << (2 * LRT_SPREAD_SHIFT - LRT_SQUARE_SHIFT - 1);
+
+    return (uint64_t) samples << 32
+           | (square >> (2 * LRT_SPREAD_SHIFT - LRT_SQUARE_SHIFT));
 }
 
 

@@ -24,6 +24,7 @@
 
 #define LRT_LOG_SHIFT        15
 #define LRT_LOG_ONE          (1 << LRT_LOG_SHIFT)
+#define LRT_LOG_LIMIT        (30 * LRT_LOG_ONE)      /* 20 bits, 18 minutes */
 
 
 /* the word of a server: 0 is unknown */
@@ -37,6 +38,10 @@ uint64_t lrt_estimate_add(uint64_t word, uint64_t us, uint64_t now);
  */
 
 uint64_t lrt_estimate_fail(uint64_t word, uint32_t usual, uint64_t now);
+
+/* one that was kept elsewhere: so many samples, 1 to 255, the last at "then" */
+
+uint64_t lrt_estimate_make(uint32_t log, uint32_t samples, uint64_t then);
 
 /* the word of a group: a moving mean of the logarithms of all its answers */
 
@@ -61,6 +66,7 @@ uint32_t lrt_estimate_above(uint64_t word, uint64_t us);
 /* the word of a group: number of samples, and their standard deviation */
 
 uint64_t lrt_spread_add(uint64_t word, uint32_t deviation);
+uint64_t lrt_spread_make(uint32_t samples, uint32_t deviation);
 uint32_t lrt_spread_samples(uint64_t word);
 uint32_t lrt_spread_deviation(uint64_t word);
 

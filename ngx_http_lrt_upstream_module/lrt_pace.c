@@ -8,11 +8,10 @@
 #include "lrt_estimate.h"
 
 
-/* the word: two logarithms of 20 bits, and the number of samples, up to 8 */
+/* the word: two logarithms of 20 bits, and the number of samples */
 
 #define LRT_PACE_BITS        20
 #define LRT_PACE_MASK        (((uint64_t) 1 << LRT_PACE_BITS) - 1)
-#define LRT_PACE_SAMPLES     8
 
 /* less than a quarter of an octave is chance, more than three say no more */
 
@@ -26,7 +25,7 @@ lrt_pace_add(uint64_t word, uint64_t us, unsigned fresh)
     int64_t   now, log;
     uint64_t  n, then;
 
-    n = word >> (2 * LRT_PACE_BITS);
+    n = lrt_pace_samples(word);
     n += (n < LRT_PACE_SAMPLES);
 
     now = lrt_pace_now(word);
@@ -35,7 +34,22 @@ lrt_pace_add(uint64_t word, uint64_t us, unsigned fresh)
     now += (log - now) / (int64_t) n;
     then = fresh ? (uint64_t) now : lrt_pace_then(word);
 
-    return n << (2 * LRT_PACE_BITS) | then << LRT_PACE_BITS | (uint64_t) now;
+    return lrt_pace_make((uint32_t) now, (uint32_t) then, (uint32_t) n);
+}
+
+
+uint64_t
+lrt_pace_make(uint32_t now, uint32_t then, uint32_t samples)
+{
+    return (uint64_t) samples << (2 * LRT_PACE_BITS)
+           | (uint64_t) then << LRT_PACE_BITS | now;
+}
+
+
+uint32_t
+lrt_pace_samples(uint64_t word)
+{
+    return (uint32_t) (word >> (2 * LRT_PACE_BITS));
 }
 
 

@@ -40,6 +40,13 @@ uint64_t lrt_pace_add(uint64_t word, uint64_t us, unsigned fresh);
 uint32_t lrt_pace_now(uint64_t word);
 uint32_t lrt_pace_then(uint64_t word);
 
+/* how many of them the average has, and a word that was kept elsewhere */
+
+#define LRT_PACE_SAMPLES     8
+
+uint32_t lrt_pace_samples(uint64_t word);
+uint64_t lrt_pace_make(uint32_t now, uint32_t then, uint32_t samples);
+
 /* "log" for a server whose probes take "pace" instead of "usual" */
 
 uint32_t lrt_pace_scale(uint32_t log, uint32_t pace, uint32_t usual);

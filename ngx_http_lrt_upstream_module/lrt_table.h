@@ -162,6 +162,15 @@ typedef struct {
 } lrt_learned_t;
 
 
+/* whether this instance of nginx writes the state file; 0: not known yet */
+
+typedef enum {
+    LRT_WRITER_UNKNOWN = 0,
+    LRT_WRITER_SELF,
+    LRT_WRITER_OTHER
+} lrt_writer_e;
+
+
 typedef struct {
     uint64_t             magic;
     uint32_t             version;
@@ -210,7 +219,11 @@ typedef struct {
 
     lrt_side_t           side[2];
 
-    uint64_t             reserved[4];    /* lines are lines of the cache */
+    uint64_t             state_writer;   /* lrt_writer_e */
+    uint64_t             learned_hash;   /* of what FILE.learned has */
+    uint64_t             learned_at;     /* ms, when it was looked at last */
+
+    uint64_t             reserved;       /* lines are lines of the cache */
 
     lrt_line_t           generation;
     lrt_line_t           wake;           /* ms; see lrt_rank.h */

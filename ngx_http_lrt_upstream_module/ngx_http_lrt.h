@@ -198,13 +198,16 @@ ngx_int_t ngx_http_lrt_state_init(ngx_conf_t *cf,
 ngx_uint_t ngx_http_lrt_state_decides(ngx_http_lrt_srv_conf_t *lscf,
     lrt_head_t *head);
 void ngx_http_lrt_state_filled(ngx_http_lrt_srv_conf_t *lscf);
+void ngx_http_lrt_state_stop(ngx_http_lrt_main_conf_t *lmcf);
 ngx_uint_t ngx_http_lrt_state_is_new(ngx_http_lrt_srv_conf_t *lscf,
     lrt_head_t *head);
 lrt_settings_t ngx_http_lrt_state_conf(ngx_http_lrt_srv_conf_t *lscf,
     const lrt_settings_t *before);
 void ngx_http_lrt_state_reload(ngx_http_lrt_srv_conf_t *lscf, ngx_log_t *log);
+void ngx_http_lrt_learned_load(ngx_http_lrt_srv_conf_t *lscf, ngx_log_t *log);
 void ngx_http_lrt_state_exit(ngx_http_lrt_main_conf_t *lmcf);
 void ngx_http_lrt_state_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now);
+ngx_uint_t ngx_http_lrt_state_writes(ngx_http_lrt_srv_conf_t *lscf);
 ngx_str_t *ngx_http_lrt_state_path(ngx_http_lrt_srv_conf_t *lscf);
 
 /* ngx_http_lrt_settings.c */

@@ -13,10 +13,11 @@
 
 #define NGX_HTTP_LRT_API_LOCK_STEP  2        /* ms */
 #define NGX_HTTP_LRT_API_LOCK_WAIT  2000
+#define NGX_HTTP_LRT_API_STATE_STEP 20
 
 
 static ngx_int_t ngx_http_lrt_api_try(ngx_http_lrt_api_t *api);
-static ngx_int_t ngx_http_lrt_api_state(ngx_http_lrt_api_t *api);
+static ngx_int_t ngx_http_lrt_api_state(ngx_http_lrt_api_t *api, uint64_t now);
 
 
 ngx_int_t
@@ -75,7 +76,7 @@ ngx_http_lrt_api_try(ngx_http_lrt_api_t *api)
     rc = ngx_http_lrt_api_expected(api, &set.expected);
 
     if (rc == NGX_OK) {
-        rc = ngx_http_lrt_api_state(api);
+        rc = ngx_http_lrt_api_state(api, now);
     }
 
     if (rc == NGX_OK) {
@@ -142,24 +143,50 @@ ngx_http_lrt_api_commit(ngx_http_lrt_api_t *api, lrt_change_set_t *set)
 }
 
 
-/* a file that somebody is about to edit is not to be overwritten */
+/*
+ * A file that somebody is about to edit is not to be overwritten; and what
+ * another instance of nginx writes would take a change back that is made here.
+ */
 
 static ngx_int_t
-ngx_http_lrt_api_state(ngx_http_lrt_api_t *api)
+ngx_http_lrt_api_state(ngx_http_lrt_api_t *api, uint64_t now)
 {
-    lrt_head_t  *head;
+    lrt_head_t    *head;
+    lrt_writer_e   writer;
 
     head = api->group->table.head;
 
-    if (api->group->state == NULL || !lrt_load(&head->state_bad)) {
+    if (api->group->state == NULL || lrt_load(&head->superseded)) {
         return NGX_OK;
     }
 
+    if (lrt_load(&head->state_bad)) {
+        return ngx_http_lrt_fault(api->request->pool, &api->fault,
+                                  NGX_HTTP_CONFLICT, "StateInvalid",
+                                  "state file \"%V\" has to be mended first: "
+                                  "%s", ngx_http_lrt_state_path(api->group),
+                                  head->state_why);
+    }
+
+    writer = (lrt_writer_e) lrt_load(&head->state_writer);
+
+    if (writer == LRT_WRITER_SELF) {
+        return NGX_OK;
+    }
+
+    /* right after a start a worker is about to find out */
+
+    if (writer == LRT_WRITER_UNKNOWN && now < api->deadline) {
+        api->wait = NGX_HTTP_LRT_API_STATE_STEP;
+        return NGX_AGAIN;
+    }
+
     return ngx_http_lrt_fault(api->request->pool, &api->fault,
-                              NGX_HTTP_CONFLICT, "StateInvalid",
-                              "state file \"%V\" has to be mended first: %s",
-                              ngx_http_lrt_state_path(api->group),
-                              head->state_why);
+                              NGX_HTTP_SERVICE_UNAVAILABLE, "StateElsewhere",
+                              "state file \"%V\" is written by another "
+                              "instance of nginx, ask that one, or again "
+                              "when it has ended",
+                              ngx_http_lrt_state_path(api->group));
 }
 
 

@@ -7,6 +7,7 @@
 
 
 #include "ngx_http_lrt_api.h"
+#include "lrt_estimate.h"
 
 
 /* upper limits of the latency histogram in the wire format, ms */
@@ -417,6 +418,8 @@ ngx_http_lrt_api_peer_more(ngx_http_lrt_api_t *api, const lrt_peer_t *peer,
 
     if (lrt_least_time_known(&score)) {
         ngx_http_lrt_json_uint(o, "estimate_us", lrt_least_time_known(&score));
+        ngx_http_lrt_json_uint(o, "estimate_age_ms",
+                               lrt_estimate_age(api->hot.estimate, api->now));
     }
 
     key = lrt_load(&t->key[tier][peer->slot]);

@@ -9,8 +9,6 @@
 #include <pthread.h>
 #include <sys/file.h>
 
-#include "lrt_table.h"
-
 
 #define NGX_HTTP_LRT_DISK_LOCK  1000         /* ms */
 
@@ -190,7 +188,7 @@ ngx_http_lrt_disk_write(ngx_http_lrt_job_t *job)
 
     /* a link stays, and what it leads to is replaced */
 
-    target = realpath(job->path, NULL);
+    target = job->plain ? NULL : realpath(job->path, NULL);
 
     if (ngx_http_lrt_disk_store(job, target ? target : job->path) == NGX_OK) {
         job->rc = NGX_HTTP_LRT_JOB_DONE;
@@ -233,7 +231,8 @@ ngx_http_lrt_disk_load(ngx_http_lrt_job_t *job, const char *path)
     ssize_t      n;
     struct stat  st;
 
-    fd = open(path, O_RDONLY|O_NONBLOCK|O_CLOEXEC);
+    fd = open(path, O_RDONLY|O_NONBLOCK|O_CLOEXEC
+                    |(job->plain ? O_NOFOLLOW : 0));
 
     if (fd == -1) {
         (void) ngx_http_lrt_disk_failed(job, "open() failed");
@@ -259,6 +258,11 @@ ngx_http_lrt_disk_load(ngx_http_lrt_job_t *job, const char *path)
 
     if (st.st_size > NGX_HTTP_LRT_DISK_MAX) {
         (void) ngx_http_lrt_disk_failed(job, "it is larger than 64 MiB");
+        goto failed;
+    }
+
+    if (job->max && (size_t) st.st_size > job->max) {
+        (void) ngx_http_lrt_disk_failed(job, "it is too large");
         goto failed;
     }
 
@@ -333,7 +337,10 @@ ngx_http_lrt_disk_store(ngx_http_lrt_job_t *job, const char *path)
 
     /* who could read it before can do so again */
 
-    if (stat(path, &st) == 0) {
+    if (job->mode) {
+        (void) fchmod(fd, job->mode);
+
+    } else if (stat(path, &st) == 0) {
         (void) fchmod(fd, st.st_mode & 0777);
     }
 

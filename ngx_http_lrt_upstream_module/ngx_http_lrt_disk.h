@@ -14,7 +14,7 @@
 #include "ngx_http_lrt_compat.h"
 
 #include "lrt_atomic.h"
-#include "lrt_types.h"
+#include "lrt_table.h"
 
 
 #define NGX_HTTP_LRT_DISK_MAX  (64 * 1024 * 1024)
@@ -38,7 +38,10 @@ struct ngx_http_lrt_job_s {
 
     char                  *path;         /* in the same piece of memory */
     uint64_t               known;        /* hash of the file; 0: there is none */
+    size_t                 max;          /* of the file, 0: as any */
+    mode_t                 mode;         /* of the file, 0: as it has */
     unsigned               over:1;       /* replace whatever is there */
+    unsigned               plain:1;      /* a link is not followed */
     ngx_uint_t           (*may)(ngx_http_lrt_job_t *job);
                                          /* asked last before that, or NULL */
 
@@ -50,11 +53,14 @@ struct ngx_http_lrt_job_s {
     size_t                 len;
     uint64_t               hash;         /* of the text */
 
-    /* for the owner */
+    /* for the owner of the job */
 
     ngx_uint_t             late;         /* somebody else led meanwhile */
     uint64_t               mine;         /* as good as the known hash */
     uint64_t               number;
+    int                    lock;         /* see ngx_http_lrt_state_lock.c */
+    uint32_t               vacant;
+    lrt_writer_e           writer;
     lrt_policy_t           policy;
     void                  *data;
 };

@@ -149,6 +149,7 @@ ngx_http_lrt_leave_pending(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
         if (t->head == NULL
             || !lrt_load(&t->head->leaving)
             || lrt_load(&t->head->superseded)
+            || !ngx_http_lrt_state_writes(lscf[i])
             || !ngx_http_lrt_trylock(lscf[i]))
         {
             continue;
@@ -305,6 +306,7 @@ ngx_http_lrt_reload_merge(ngx_http_lrt_srv_conf_t *lscf, ngx_log_t *log)
         lrt_store(&head->state_next, 0);
         lrt_store(&head->state_saved, 0);
         lrt_store(&head->state_bad, 0);
+        lrt_store(&head->state_writer, LRT_WRITER_UNKNOWN);
     }
 
     /* what a file decides, a configuration does not; it is looked at anyway */
@@ -328,6 +330,7 @@ ngx_http_lrt_reload_merge(ngx_http_lrt_srv_conf_t *lscf, ngx_log_t *log)
 
     if (lscf->state && before == 0 && rc == LRT_OK) {
         ngx_http_lrt_state_filled(lscf);
+        ngx_http_lrt_learned_load(lscf, log);
     }
 
     switch (rc) {

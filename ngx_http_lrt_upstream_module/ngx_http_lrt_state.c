@@ -63,6 +63,16 @@ ngx_http_lrt_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_sprintf((u_char *) state->good, "%V.good%Z", &state->path);
 
+    state->learned = ngx_pnalloc(cf->pool,
+                                 state->path.len + sizeof(".learned"));
+    if (state->learned == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_sprintf((u_char *) state->learned, "%V.learned%Z", &state->path);
+
+    state->lock = -1;
+
     lscf->state = state;
 
     return ngx_http_lrt_claim_group(cf, &cmd->name, lscf);
@@ -529,6 +539,16 @@ ngx_http_lrt_state_set_why(lrt_head_t *head, const ngx_str_t *why)
 
     ngx_memcpy(head->state_why, why->data, len);
     head->state_why[len] = '\0';
+}
+
+
+/* or there is no file that another instance may write */
+
+ngx_uint_t
+ngx_http_lrt_state_writes(ngx_http_lrt_srv_conf_t *lscf)
+{
+    return lscf->state == NULL
+           || lrt_load(&lscf->table.head->state_writer) == LRT_WRITER_SELF;
 }
 
 

@@ -19,6 +19,7 @@
 struct ngx_http_lrt_state_s {
     ngx_str_t                 path;          /* ends with a null */
     char                     *good;
+    char                     *learned;
     ngx_str_t                 file_name;     /* of the directive */
     ngx_uint_t                line;
 
@@ -36,6 +37,10 @@ struct ngx_http_lrt_state_s {
     uint64_t                  retry;
     uint64_t                  complained;    /* generation */
     ngx_uint_t                edited;        /* look before it is written */
+    ngx_uint_t                teach;         /* learned values, before it ends */
+    ngx_uint_t                unlearned;     /* they could not be saved */
+    int                       lock;          /* of FILE.lock, or -1 */
+    uint32_t                  vacant;        /* looks that found it free */
 };
 
 
@@ -81,9 +86,22 @@ ngx_int_t ngx_http_lrt_state_parse(ngx_http_lrt_state_doc_t *doc,
 ngx_int_t ngx_http_lrt_state_settings(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_state_doc_t *doc, lrt_settings_t *settings);
 
+/* what is wrong with a text, and on which line: NGX_DECLINED, or NGX_ERROR */
+
+ngx_int_t ngx_http_lrt_state_where_wrong(ngx_pool_t *pool, ngx_str_t *text,
+    ngx_http_lrt_fault_t *fault, ngx_str_t *why);
+
+/* all servers of the group, or NULL if there was no time or memory */
+
+lrt_peer_t *ngx_http_lrt_state_snapshot(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_pool_t *pool, lrt_snapshot_t *snap);
+
 /* the table as a text; its generation, or 0 if there was no time or memory */
 
 uint64_t ngx_http_lrt_state_print(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_out_t *o);
+
+typedef uint64_t (*ngx_http_lrt_print_pt)(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_out_t *o);
 
 /*
@@ -96,9 +114,59 @@ void ngx_http_lrt_state_copy_job(ngx_http_lrt_job_t *job);
 void ngx_http_lrt_state_read_job(ngx_http_lrt_job_t *job);
 void ngx_http_lrt_state_free(ngx_http_lrt_job_t *job);
 
+/* text of a job, printed by a function like the one above */
+
+ngx_int_t ngx_http_lrt_state_text(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job, ngx_http_lrt_print_pt print);
+
+/* "may" of jobs with the head of a table as data */
+
+ngx_uint_t ngx_http_lrt_state_leads(ngx_http_lrt_job_t *job);
+
 /* why the file is of no use, for the API */
 
 void ngx_http_lrt_state_set_why(lrt_head_t *head, const ngx_str_t *why);
+
+/*
+ * ngx_http_lrt_state_apply.c: what a job has read comes into force, or is
+ * refused (NGX_DECLINED); NGX_AGAIN: a writer has the lock, next time.
+ */
+
+ngx_int_t ngx_http_lrt_state_edited(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job);
+
+/* once for each content */
+
+void ngx_http_lrt_state_refuse(ngx_http_lrt_srv_conf_t *lscf, uint64_t hash,
+    const ngx_str_t *why);
+
+/*
+ * ngx_http_lrt_state_learned.c.  "read" puts the whole of a text into the
+ * table, "n" servers of it that are "age" ms old, or says why not: then nothing
+ * has changed.
+ */
+
+ngx_int_t ngx_http_lrt_learned_read(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_pool_t *pool, ngx_str_t *text, uint32_t *n, uint64_t *age,
+    ngx_str_t *why);
+uint64_t ngx_http_lrt_learned_print(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_out_t *o);
+
+/* whether it is time to look if there is something new, and the job that does */
+
+ngx_uint_t ngx_http_lrt_learned_is_due(lrt_table_t *t, uint64_t now);
+void ngx_http_lrt_learned_job(ngx_http_lrt_job_t *job);
+
+/*
+ * ngx_http_lrt_state_lock.c: of several instances of nginx on one file, one
+ * writes it.  A thread finds out which, before it reads the file.
+ */
+
+void ngx_http_lrt_state_lock(ngx_http_lrt_job_t *job);
+
+/* "saved": nothing of this instance is left for its other workers to save */
+
+void ngx_http_lrt_state_unlock(ngx_http_lrt_state_t *state, ngx_uint_t saved);
 
 
 #endif /* _NGX_HTTP_LRT_STATE_H_INCLUDED_ */

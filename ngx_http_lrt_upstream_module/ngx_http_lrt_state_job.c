@@ -10,9 +10,6 @@
 #include "ngx_http_lrt_state.h"
 
 
-static ngx_int_t ngx_http_lrt_state_text(ngx_http_lrt_srv_conf_t *lscf,
-    ngx_http_lrt_job_t *job);
-static ngx_uint_t ngx_http_lrt_state_leads(ngx_http_lrt_job_t *job);
 static void ngx_http_lrt_state_copy(ngx_http_lrt_job_t *job);
 
 
@@ -25,7 +22,9 @@ ngx_http_lrt_state_write_job(ngx_http_lrt_job_t *job)
     lscf = job->data;
     head = lscf->table.head;
 
-    if (ngx_http_lrt_state_text(lscf, job) != NGX_OK) {
+    if (ngx_http_lrt_state_text(lscf, job, ngx_http_lrt_state_print)
+        != NGX_OK)
+    {
         return;
     }
 
@@ -54,7 +53,7 @@ ngx_http_lrt_state_write_job(ngx_http_lrt_job_t *job)
 
 /* who was stopped while he wrote must not bring back what was before */
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_lrt_state_leads(ngx_http_lrt_job_t *job)
 {
     lrt_head_t  *head;
@@ -68,15 +67,17 @@ ngx_http_lrt_state_leads(ngx_http_lrt_job_t *job)
 void
 ngx_http_lrt_state_copy_job(ngx_http_lrt_job_t *job)
 {
-    if (ngx_http_lrt_state_text(job->data, job) == NGX_OK) {
+    if (ngx_http_lrt_state_text(job->data, job, ngx_http_lrt_state_print)
+        == NGX_OK)
+    {
         ngx_http_lrt_state_copy(job);
     }
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_lrt_state_text(ngx_http_lrt_srv_conf_t *lscf,
-    ngx_http_lrt_job_t *job)
+    ngx_http_lrt_job_t *job, ngx_http_lrt_print_pt print)
 {
     u_char              *p;
     ngx_pool_t          *pool;
@@ -92,7 +93,7 @@ ngx_http_lrt_state_text(ngx_http_lrt_srv_conf_t *lscf,
 
     ngx_http_lrt_out_init(&out, pool);
 
-    job->number = ngx_http_lrt_state_print(lscf, &out);
+    job->number = print(lscf, &out);
     job->text = job->number ? malloc(out.size + 1) : NULL;
 
     if (job->text) {
@@ -143,6 +144,9 @@ ngx_http_lrt_state_read_job(ngx_http_lrt_job_t *job)
     ngx_pool_t                *pool;
     ngx_http_lrt_state_doc_t  *doc;
 
+    /* what was there before it was locked is not the last word */
+
+    ngx_http_lrt_state_lock(job);
     ngx_http_lrt_disk_read(job);
 
     if (job->rc != NGX_HTTP_LRT_JOB_EDITED

@@ -99,10 +99,8 @@ static const struct {
 static ngx_int_t ngx_http_lrt_state_read(ngx_http_lrt_state_doc_t *doc,
     ngx_str_t *text, ngx_http_lrt_state_head_t *head,
     ngx_http_lrt_fault_t *fault);
-static ngx_int_t ngx_http_lrt_state_where_wrong(ngx_http_lrt_state_doc_t *doc,
-    ngx_str_t *text, ngx_http_lrt_fault_t *fault);
-static ngx_int_t ngx_http_lrt_state_refused(ngx_http_lrt_state_doc_t *doc,
-    ngx_http_lrt_fault_t *fault);
+static ngx_int_t ngx_http_lrt_state_refused(ngx_http_lrt_fault_t *fault,
+    ngx_str_t *why);
 static ngx_int_t ngx_http_lrt_state_checks(ngx_http_lrt_state_doc_t *doc,
     ngx_str_t *text, ngx_http_lrt_state_head_t *head,
     ngx_http_lrt_fault_t *fault);
@@ -163,7 +161,7 @@ ngx_http_lrt_state_parse(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text)
         return NGX_ERROR;
     }
 
-    return ngx_http_lrt_state_where_wrong(doc, text, &fault);
+    return ngx_http_lrt_state_where_wrong(doc->pool, text, &fault, &doc->why);
 }
 
 
@@ -211,9 +209,9 @@ ngx_http_lrt_state_read(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text,
 }
 
 
-static ngx_int_t
-ngx_http_lrt_state_where_wrong(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text,
-    ngx_http_lrt_fault_t *fault)
+ngx_int_t
+ngx_http_lrt_state_where_wrong(ngx_pool_t *pool, ngx_str_t *text,
+    ngx_http_lrt_fault_t *fault, ngx_str_t *why)
 {
     uint32_t  line;
 
@@ -227,24 +225,23 @@ ngx_http_lrt_state_where_wrong(ngx_http_lrt_state_doc_t *doc, ngx_str_t *text,
     }
 
     if (fault->element) {
-        (void) ngx_http_lrt_fault(doc->pool, fault, 0, "",
+        (void) ngx_http_lrt_fault(pool, fault, 0, "",
                                   "line %uD: %s %ui: %V", line,
                                   ngx_http_lrt_fault_element(fault),
                                   &fault->text);
     } else {
-        (void) ngx_http_lrt_fault(doc->pool, fault, 0, "", "line %uD: %V",
+        (void) ngx_http_lrt_fault(pool, fault, 0, "", "line %uD: %V",
                                   line, &fault->text);
     }
 
-    return ngx_http_lrt_state_refused(doc, fault);
+    return ngx_http_lrt_state_refused(fault, why);
 }
 
 
 /* it becomes a part of one line of a log, whatever it quotes */
 
 static ngx_int_t
-ngx_http_lrt_state_refused(ngx_http_lrt_state_doc_t *doc,
-    ngx_http_lrt_fault_t *fault)
+ngx_http_lrt_state_refused(ngx_http_lrt_fault_t *fault, ngx_str_t *why)
 {
     u_char  *p, *end;
 
@@ -254,11 +251,11 @@ ngx_http_lrt_state_refused(ngx_http_lrt_state_doc_t *doc,
         return NGX_ERROR;
     }
 
-    doc->why = fault->text;
+    *why = fault->text;
 
-    end = doc->why.data + doc->why.len;
+    end = why->data + why->len;
 
-    for (p = doc->why.data; p < end; p++) {
+    for (p = why->data; p < end; p++) {
         if (*p < 0x20 || *p == 0x7f) {
             *p = '?';
         }
@@ -427,7 +424,8 @@ ngx_http_lrt_state_settings(ngx_http_lrt_srv_conf_t *lscf,
         }
     }
 
-    return (rc == NGX_DECLINED) ? ngx_http_lrt_state_refused(doc, &fault) : rc;
+    return (rc == NGX_DECLINED) ? ngx_http_lrt_state_refused(&fault, &doc->why)
+                                : rc;
 }
 
 
@@ -699,12 +697,42 @@ ngx_http_lrt_state_compare(const void *one, const void *two)
 }
 
 
+lrt_peer_t *
+ngx_http_lrt_state_snapshot(ngx_http_lrt_srv_conf_t *lscf, ngx_pool_t *pool,
+    lrt_snapshot_t *snap)
+{
+    uint32_t     n;
+    uint64_t     now;
+    lrt_peer_t  *peer;
+
+    now = ngx_http_lrt_now() / 1000;
+    n = 0;
+
+    for ( ;; ) {
+        n += 64;
+        peer = ngx_palloc(pool, n * sizeof(lrt_peer_t));
+
+        if (peer == NULL
+            || lrt_snapshot(&lscf->table, snap, peer, n, now) != LRT_OK)
+        {
+            return NULL;
+        }
+
+        if (snap->copied == snap->n) {
+            return peer;
+        }
+
+        n = snap->n;
+    }
+}
+
+
 uint64_t
 ngx_http_lrt_state_print(ngx_http_lrt_srv_conf_t *lscf, ngx_http_lrt_out_t *o)
 {
     u_char           method[NGX_MAX_ERROR_STR], *p;
-    uint32_t         i, n;
-    uint64_t         now, next;
+    uint32_t         i;
+    uint64_t         next;
     ngx_str_t        s;
     lrt_table_t     *t;
     lrt_peer_t      *peer;
@@ -712,29 +740,11 @@ ngx_http_lrt_state_print(ngx_http_lrt_srv_conf_t *lscf, ngx_http_lrt_out_t *o)
     lrt_snapshot_t   snap;
 
     t = &lscf->table;
-    peer = NULL;
-    n = 0;
-    now = ngx_http_lrt_now() / 1000;
 
-    for ( ;; ) {
-        if (lrt_snapshot(t, &snap, peer, n, now) != LRT_OK) {
-            return 0;
-        }
-
-        if (snap.copied == snap.n) {
-            break;
-        }
-
-        n = snap.n + 64;
-        peer = ngx_palloc(o->pool, n * sizeof(lrt_peer_t));
-
-        if (peer == NULL) {
-            return 0;
-        }
-    }
-
+    peer = ngx_http_lrt_state_snapshot(lscf, o->pool, &snap);
     detail = ngx_palloc(o->pool, sizeof(lrt_detail_t));
-    if (detail == NULL) {
+
+    if (peer == NULL || detail == NULL) {
         return 0;
     }
 

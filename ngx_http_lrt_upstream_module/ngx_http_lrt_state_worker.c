@@ -15,7 +15,6 @@
 #define NGX_HTTP_LRT_STATE_RETRY  2000
 #define NGX_HTTP_LRT_STATE_QUIT   4000       /* all groups together */
 #define NGX_HTTP_LRT_STATE_TERM   1000       /* a master kills after 1550 */
-#define NGX_HTTP_LRT_STATE_NAMES  16         /* in one line of the log */
 
 /* no generation: what the file has is not what is in force */
 
@@ -26,14 +25,23 @@ static ngx_uint_t ngx_http_lrt_state_live(ngx_http_lrt_srv_conf_t *lscf);
 static ngx_uint_t ngx_http_lrt_state_relieved(ngx_http_lrt_srv_conf_t *lscf);
 static ngx_uint_t ngx_http_lrt_state_collect(ngx_http_lrt_srv_conf_t *lscf,
     uint64_t now);
+static void ngx_http_lrt_state_leaving(ngx_http_lrt_srv_conf_t *lscf,
+    uint64_t now);
+static ngx_uint_t ngx_http_lrt_state_retire(ngx_http_lrt_srv_conf_t *lscf);
 static void ngx_http_lrt_state_give(ngx_http_lrt_srv_conf_t *lscf,
     uint64_t now);
 static void ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf,
     uint64_t now);
+static ngx_uint_t ngx_http_lrt_state_write(ngx_http_lrt_srv_conf_t *lscf);
+static ngx_uint_t ngx_http_lrt_state_learn(ngx_http_lrt_srv_conf_t *lscf,
+    uint64_t now);
+static void ngx_http_lrt_state_learned(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job, uint64_t now);
 static void ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
     void (*work)(ngx_http_lrt_job_t *job));
 static ngx_uint_t ngx_http_lrt_state_may_leave(ngx_http_lrt_srv_conf_t *lscf,
     uint64_t now);
+static ngx_uint_t ngx_http_lrt_state_has_more(ngx_http_lrt_srv_conf_t *lscf);
 static ngx_uint_t ngx_http_lrt_state_unsaved(ngx_http_lrt_srv_conf_t *lscf);
 static void ngx_http_lrt_state_tell_unsaved(ngx_http_lrt_srv_conf_t *lscf);
 static lrt_policy_t ngx_http_lrt_state_policy(lrt_table_t *t);
@@ -43,14 +51,11 @@ static void ngx_http_lrt_state_finish(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_job_t *job, uint64_t now);
 static void ngx_http_lrt_state_saved(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_job_t *job, uint64_t now);
-static void ngx_http_lrt_state_edited(ngx_http_lrt_srv_conf_t *lscf,
-    ngx_http_lrt_job_t *job);
-static ngx_int_t ngx_http_lrt_state_apply(ngx_http_lrt_srv_conf_t *lscf,
-    ngx_http_lrt_state_doc_t *doc, ngx_str_t *why);
-static void ngx_http_lrt_state_log(ngx_http_lrt_srv_conf_t *lscf,
-    const lrt_change_set_t *set, const lrt_plan_t *plan);
-static void ngx_http_lrt_state_refuse(ngx_http_lrt_srv_conf_t *lscf,
-    uint64_t hash, const ngx_str_t *why);
+
+
+/* of this process: its thread has a job about what was learned */
+
+static ngx_uint_t  ngx_http_lrt_learning;
 
 
 /* the worker's timer; an old worker leads no more, but ends what he began */
@@ -75,12 +80,72 @@ ngx_http_lrt_state_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
                 ngx_http_lrt_state_work(lscf[i], now);
             }
 
-        } else if (lscf[i]->state->job
-                   && ngx_http_lrt_state_collect(lscf[i], now))
-        {
-            ngx_http_lrt_state_give(lscf[i], now);
+        } else {
+            ngx_http_lrt_state_leaving(lscf[i], now);
         }
     }
+}
+
+
+/*
+ * A worker that leaves may still have requests for hours: what was changed is
+ * saved now, and then others look after the file, those of another instance
+ * as well.
+ */
+
+static void
+ngx_http_lrt_state_leaving(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
+{
+    if (lscf->state->job || ngx_http_lrt_state_unsaved(lscf)) {
+
+        if (ngx_http_lrt_state_collect(lscf, now)
+            && ngx_http_lrt_state_unsaved(lscf))
+        {
+            ngx_http_lrt_state_work(lscf, now);
+        }
+
+    } else if (ngx_http_lrt_state_retire(lscf)) {
+        ngx_http_lrt_state_give(lscf, now);
+    }
+}
+
+
+/*
+ * Nothing is left to be saved, and nothing more comes: who writes looks under
+ * the same lock whether changes are taken here.
+ */
+
+static ngx_uint_t
+ngx_http_lrt_state_retire(ngx_http_lrt_srv_conf_t *lscf)
+{
+    uint64_t    *writer;
+    ngx_uint_t   saved, relieved;
+
+    writer = &lscf->table.head->state_writer;
+    relieved = ngx_http_lrt_state_relieved(lscf);
+
+    if (!relieved && lrt_load(writer) == LRT_WRITER_SELF) {
+
+        if (!ngx_http_lrt_trylock(lscf)) {
+            return 0;
+        }
+
+        saved = !ngx_http_lrt_state_unsaved(lscf);
+
+        if (saved) {
+            lrt_store(writer, LRT_WRITER_UNKNOWN);
+        }
+
+        ngx_http_lrt_unlock(lscf);
+
+        if (!saved) {
+            return 0;
+        }
+    }
+
+    ngx_http_lrt_state_unlock(lscf->state, !relieved);
+
+    return 1;
 }
 
 
@@ -139,6 +204,14 @@ ngx_http_lrt_state_collect(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 
     lscf->state->job = NULL;
 
+    if (job->work == ngx_http_lrt_state_read_job) {
+        lscf->state->lock = job->lock;
+        lscf->state->vacant = job->vacant;
+
+    } else if (job->work == ngx_http_lrt_learned_job) {
+        ngx_http_lrt_learning = 0;
+    }
+
     if (leads && !job->late && !ngx_http_lrt_state_relieved(lscf)) {
         ngx_http_lrt_state_finish(lscf, job, now);
         return 1;
@@ -167,17 +240,14 @@ ngx_http_lrt_state_give(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 static void
 ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 {
-    uint64_t               generation;
+    uint64_t               writer;
     lrt_head_t            *head;
     ngx_http_lrt_job_t    *job;
     ngx_http_lrt_state_t  *state;
 
     state = lscf->state;
     head = lscf->table.head;
-
-    if (now < state->retry) {
-        return;
-    }
+    writer = lrt_load(&head->state_writer);
 
     /* who was to write it is gone: whether he did so is to be seen */
 
@@ -185,24 +255,17 @@ ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
         state->edited = 1;
     }
 
-    if (!state->edited && !lrt_load(&head->state_bad)) {
-
-        generation = lrt_table_generation(&lscf->table);
-
-        if (generation != lrt_load(&head->state_saved)) {
-            ngx_http_lrt_state_save(lscf, ngx_http_lrt_state_write_job);
-            return;
-        }
-
-        /* an edit was applied: the file stays as it is */
-
-        if (generation != lrt_load(&head->state_good)) {
-            ngx_http_lrt_state_save(lscf, ngx_http_lrt_state_copy_job);
-            return;
-        }
+    if (writer == LRT_WRITER_SELF
+        && ((now >= state->retry && ngx_http_lrt_state_write(lscf))
+            || ngx_http_lrt_state_learn(lscf, now)))
+    {
+        return;
     }
 
-    if (now < state->check && !state->edited) {
+    if (now < state->retry
+        || (now < state->check && !state->edited
+            && writer != LRT_WRITER_UNKNOWN))
+    {
         return;
     }
 
@@ -217,8 +280,106 @@ ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
         job->mine = lrt_load(&head->state_next);
         job->number = lrt_load(&head->state_bad);
         job->policy = ngx_http_lrt_state_policy(&lscf->table);
+        job->lock = state->lock;
+        job->vacant = state->vacant;
+        job->writer = (lrt_writer_e) writer;
 
         ngx_http_lrt_state_start(lscf, job);
+    }
+}
+
+
+/* whether there was something to write, and it has begun */
+
+static ngx_uint_t
+ngx_http_lrt_state_write(ngx_http_lrt_srv_conf_t *lscf)
+{
+    uint64_t     generation;
+    lrt_head_t  *head;
+
+    head = lscf->table.head;
+
+    if (lscf->state->edited || lrt_load(&head->state_bad)) {
+        return 0;
+    }
+
+    generation = lrt_table_generation(&lscf->table);
+
+    if (generation != lrt_load(&head->state_saved)) {
+        ngx_http_lrt_state_save(lscf, ngx_http_lrt_state_write_job);
+        return 1;
+    }
+
+    /* an edit was applied: the file stays as it is */
+
+    if (generation != lrt_load(&head->state_good)) {
+        ngx_http_lrt_state_save(lscf, ngx_http_lrt_state_copy_job);
+        return 1;
+    }
+
+    return 0;
+}
+
+
+/*
+ * The same of what was learned.  One group at a time, since the thread has
+ * changes of others to save.
+ */
+
+static ngx_uint_t
+ngx_http_lrt_state_learn(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
+{
+    ngx_http_lrt_job_t    *job;
+    ngx_http_lrt_state_t  *state;
+
+    state = lscf->state;
+
+    if (ngx_http_lrt_learning
+        || (!state->teach && !ngx_http_lrt_learned_is_due(&lscf->table, now)))
+    {
+        return 0;
+    }
+
+    job = ngx_http_lrt_disk_job(state->learned, ngx_cycle->log);
+
+    if (job == NULL) {
+        state->teach = 0;
+        return 0;
+    }
+
+    job->work = ngx_http_lrt_learned_job;
+    job->known = lrt_load(&lscf->table.head->learned_hash);
+    job->data = lscf;
+
+    ngx_http_lrt_learning = 1;
+    ngx_http_lrt_state_start(lscf, job);
+
+    return 1;
+}
+
+
+static void
+ngx_http_lrt_state_learned(ngx_http_lrt_srv_conf_t *lscf,
+    ngx_http_lrt_job_t *job, uint64_t now)
+{
+    ngx_http_lrt_state_t  *state;
+
+    state = lscf->state;
+
+    state->teach = 0;
+    lrt_store(&lscf->table.head->learned_at, now);
+
+    if (job->rc == NGX_HTTP_LRT_JOB_DONE) {
+        lrt_store(&lscf->table.head->learned_hash, job->number);
+        state->unlearned = 0;
+
+    } else if (job->rc == NGX_HTTP_LRT_JOB_FAILED && !state->unlearned) {
+        state->unlearned = 1;
+
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, job->error,
+                      "file \"%s\" of what was learned in upstream \"%V\" "
+                      "could not be saved: %s", state->learned,
+                      &lscf->upstream->host, job->what);
     }
 }
 
@@ -240,7 +401,10 @@ ngx_http_lrt_state_start(ngx_http_lrt_srv_conf_t *lscf,
     }
 
     ngx_http_lrt_disk_free(job);
+    ngx_http_lrt_learning = 0;
+    lscf->state->teach = 0;
     lrt_store(&lscf->table.head->state_next, 0);
+    lrt_store(&lscf->table.head->state_writer, LRT_WRITER_SELF);
     lscf->state->retry = ngx_http_lrt_now() / 1000 + NGX_HTTP_LRT_STATE_RETRY;
 }
 
@@ -267,6 +431,28 @@ ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
 }
 
 
+/* without a master: the new configuration begins to look after its files */
+
+void
+ngx_http_lrt_state_stop(ngx_http_lrt_main_conf_t *lmcf)
+{
+    ngx_uint_t                  i;
+    ngx_http_lrt_state_t       *state;
+    ngx_http_lrt_srv_conf_t   **lscf;
+
+    lscf = lmcf->groups.elts;
+    ngx_http_lrt_learning = 0;
+
+    for (i = 0; i < lmcf->groups.nelts; i++) {
+        state = lscf[i]->state;
+
+        if (state) {
+            ngx_http_lrt_state_unlock(state, 0);
+        }
+    }
+}
+
+
 /*
  * What was changed in the last moment has to be there at the next start.  Who
  * leaves does not rely on another one to save it, who may just be leaving as
@@ -288,6 +474,9 @@ ngx_http_lrt_state_exit(ngx_http_lrt_main_conf_t *lmcf)
     for (i = 0; i < lmcf->groups.nelts; i++) {
         if (lscf[i]->state) {
             lscf[i]->state->retry = 0;
+            lscf[i]->state->teach = (lscf[i]->table.head
+                                     && ngx_http_lrt_state_live(lscf[i])
+                                     && !ngx_http_lrt_state_relieved(lscf[i]));
         }
     }
 
@@ -314,6 +503,7 @@ ngx_http_lrt_state_exit(ngx_http_lrt_main_conf_t *lmcf)
     for (i = 0; i < lmcf->groups.nelts; i++) {
         if (lscf[i]->state && lscf[i]->table.head) {
             ngx_http_lrt_state_tell_unsaved(lscf[i]);
+            (void) ngx_http_lrt_state_retire(lscf[i]);
             ngx_http_lrt_state_give(lscf[i], now);
         }
     }
@@ -328,9 +518,9 @@ ngx_http_lrt_state_may_leave(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
     state = lscf->state;
 
     if (ngx_http_lrt_state_live(lscf)
-        && (state->job || ngx_http_lrt_state_unsaved(lscf))
+        && (state->job || ngx_http_lrt_state_has_more(lscf))
         && ngx_http_lrt_state_collect(lscf, now)
-        && ngx_http_lrt_state_unsaved(lscf))
+        && ngx_http_lrt_state_has_more(lscf))
     {
         ngx_http_lrt_state_work(lscf, now);
     }
@@ -341,22 +531,40 @@ ngx_http_lrt_state_may_leave(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
         return 0;
     }
 
-    if (!ngx_http_lrt_state_unsaved(lscf)) {
-        ngx_http_lrt_state_give(lscf, now);
-        return 1;
+    if (ngx_http_lrt_state_has_more(lscf)
+        || !ngx_http_lrt_state_retire(lscf))
+    {
+        /* it was tried, or it must not be */
+
+        return state->retry || lrt_load(&lscf->table.head->state_bad);
     }
 
-    /* it was tried, or it must not be */
+    ngx_http_lrt_state_give(lscf, now);
 
-    return state->retry || lrt_load(&lscf->table.head->state_bad);
+    return 1;
 }
 
+
+/* of what was learned only this worker knows whether he saw to it */
+
+static ngx_uint_t
+ngx_http_lrt_state_has_more(ngx_http_lrt_srv_conf_t *lscf)
+{
+    return ngx_http_lrt_state_unsaved(lscf)
+           || (lscf->state->teach
+               && lrt_load(&lscf->table.head->state_writer)
+                  != LRT_WRITER_OTHER);
+}
+
+
+/* what another instance writes is not for this one to save */
 
 static ngx_uint_t
 ngx_http_lrt_state_unsaved(ngx_http_lrt_srv_conf_t *lscf)
 {
     return ngx_http_lrt_state_live(lscf)
            && !ngx_http_lrt_state_relieved(lscf)
+           && lrt_load(&lscf->table.head->state_writer) != LRT_WRITER_OTHER
            && lrt_load(&lscf->table.head->state_saved)
               != lrt_table_generation(&lscf->table);
 }
@@ -392,6 +600,12 @@ ngx_http_lrt_state_finish(ngx_http_lrt_srv_conf_t *lscf,
     u_char                     text[NGX_MAX_ERROR_STR];
 
     head = lscf->table.head;
+
+    if (job->work == ngx_http_lrt_learned_job) {
+        ngx_http_lrt_state_learned(lscf, job, now);
+        ngx_http_lrt_state_free(job);
+        return;
+    }
 
     if (job->rc == NGX_HTTP_LRT_JOB_AGAIN) {
 
@@ -430,7 +644,16 @@ ngx_http_lrt_state_finish(ngx_http_lrt_srv_conf_t *lscf,
                                   ngx_http_lrt_disk_hash(text, why.len), &why);
 
     } else if (job->data) {
-        ngx_http_lrt_state_edited(lscf, job);
+        lscf->state->edited = (ngx_http_lrt_state_edited(lscf, job)
+                               == NGX_AGAIN);
+    }
+
+    /* changes are taken when what was there before them is in force */
+
+    if (job->work == ngx_http_lrt_state_read_job
+        && (job->writer == LRT_WRITER_OTHER || !lscf->state->edited))
+    {
+        lrt_store(&head->state_writer, job->writer);
     }
 
     if (job->work != ngx_http_lrt_state_copy_job) {
@@ -494,214 +717,4 @@ ngx_http_lrt_state_saved(ngx_http_lrt_srv_conf_t *lscf,
 
         return;
     }
-}
-
-
-static void
-ngx_http_lrt_state_edited(ngx_http_lrt_srv_conf_t *lscf,
-    ngx_http_lrt_job_t *job)
-{
-    ngx_int_t                  rc;
-    ngx_str_t                  why;
-    ngx_http_lrt_state_doc_t  *doc;
-
-    doc = job->data;
-
-    if (doc->why.len) {
-        ngx_http_lrt_state_refuse(lscf, job->hash, &doc->why);
-        return;
-    }
-
-    rc = ngx_http_lrt_state_apply(lscf, doc, &why);
-
-    if (rc == NGX_DECLINED) {
-        ngx_http_lrt_state_refuse(lscf, job->hash, &why);
-
-    } else if (rc == NGX_AGAIN) {
-
-        /* a writer has the lock: next time */
-
-        lscf->state->edited = 1;
-    }
-}
-
-
-/* one transaction, as everything else */
-
-static ngx_int_t
-ngx_http_lrt_state_apply(ngx_http_lrt_srv_conf_t *lscf,
-    ngx_http_lrt_state_doc_t *doc, ngx_str_t *why)
-{
-    uint8_t           *seen;
-    ngx_int_t          sound;
-    lrt_rc_t           rc;
-    uint32_t           i;
-    lrt_plan_t         plan;
-    lrt_table_t       *t;
-    lrt_policy_t       policy;
-    lrt_change_t      *c;
-    lrt_settings_t     settings;
-    const lrt_side_t  *side;
-    lrt_change_set_t   set;
-
-    t = &lscf->table;
-
-    ngx_memzero(&set, sizeof(lrt_change_set_t));
-
-    /* and one each for the method and the settings */
-
-    seen = ngx_palloc(doc->pool, t->capacity);
-    set.change = ngx_palloc(doc->pool, (lrt_plan_max(t, doc->n) + 2)
-                                       * sizeof(lrt_change_t));
-
-    if (seen == NULL || set.change == NULL || !ngx_http_lrt_trylock(lscf)) {
-        return NGX_AGAIN;
-    }
-
-    set.from_conf = 1;
-
-    side = lrt_table_side(t, lrt_table_generation(t));
-    settings = side->settings;
-
-    sound = ngx_http_lrt_state_settings(lscf, doc, &settings);
-
-    if (sound != NGX_OK) {
-        ngx_http_lrt_unlock(lscf);
-        *why = doc->why;
-        return (sound == NGX_DECLINED) ? NGX_DECLINED : NGX_AGAIN;
-    }
-
-    policy = side->policy;
-
-    if (ngx_memcmp(&policy, &doc->policy, sizeof(lrt_policy_t)) != 0) {
-
-        /* the method was changed meanwhile, so it has to be read once more */
-
-        if (!doc->has_policy) {
-            ngx_http_lrt_unlock(lscf);
-            return NGX_AGAIN;
-        }
-
-        c = &set.change[set.n++];
-        ngx_memzero(c, sizeof(lrt_change_t));
-        c->type = LRT_SET_POLICY;
-        c->policy = doc->policy;
-    }
-
-    if (!lrt_settings_equal(&settings, &side->settings)) {
-        c = &set.change[set.n++];
-        ngx_memzero(c, sizeof(lrt_change_t));
-        c->type = LRT_SET_SETTINGS;
-        c->settings = &settings;
-    }
-
-    rc = LRT_OK;
-    lrt_plan_begin(&plan, t, seen, &set);
-
-    for (i = 0; i < doc->n && rc == LRT_OK; i++) {
-        rc = lrt_plan_want(&plan, &doc->server[i]);
-    }
-
-    if (rc == LRT_OK) {
-        rc = lrt_plan_end(&plan);
-    }
-
-    if (rc == LRT_OK && set.n) {
-        rc = lrt_change_commit(t, &set, ngx_http_lrt_now() / 1000);
-    }
-
-    if (rc == LRT_OK) {
-        t->head->state_hash = doc->hash;
-        t->head->state_bad = 0;
-        lrt_store(&t->head->state_saved, lrt_table_generation(t));
-    }
-
-    ngx_http_lrt_unlock(lscf);
-
-    if (rc == LRT_OK) {
-        ngx_http_lrt_state_log(lscf, &set, &plan);
-        return NGX_OK;
-    }
-
-    why->data = ngx_pnalloc(doc->pool, NGX_MAX_ERROR_STR);
-
-    if (why->data == NULL) {
-        return NGX_AGAIN;
-    }
-
-    why->len = ngx_slprintf(why->data, why->data + NGX_MAX_ERROR_STR,
-                            rc == LRT_FULL
-                            ? "zone \"%V\" has no room for %uD more servers"
-                            : "it cannot be applied to zone \"%V\"",
-                            &lscf->zone_name, plan.added)
-               - why->data;
-
-    return NGX_DECLINED;
-}
-
-
-/* who had added a server in the last moment can read here that it is gone */
-
-static void
-ngx_http_lrt_state_log(ngx_http_lrt_srv_conf_t *lscf,
-    const lrt_change_set_t *set, const lrt_plan_t *plan)
-{
-    u_char     text[NGX_MAX_ERROR_STR], *p, *last;
-    uint32_t   i;
-    lrt_str_t  name;
-
-    static const char *const  words[] = { "added", "removed", "changed" };
-
-    p = text;
-    last = text + sizeof(text);
-
-    for (i = 0; i < set->n && i < NGX_HTTP_LRT_STATE_NAMES; i++) {
-
-        if (set->change[i].type == LRT_SET_POLICY) {
-            p = ngx_slprintf(p, last, ", method %s",
-                             lrt_method(set->change[i].policy.method)->name);
-            continue;
-        }
-
-        if (set->change[i].type == LRT_SET_SETTINGS) {
-            p = ngx_slprintf(p, last, ", settings");
-            continue;
-        }
-
-        name = lrt_table_name(&lscf->table.detail[set->change[i].slot]);
-
-        p = ngx_slprintf(p, last, ", %*s %s", name.len, name.data,
-                         words[set->change[i].type]);
-    }
-
-    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "upstream \"%V\": state file \"%V\" applied: %uD added, "
-                  "%uD removed, %uD updated, %uD unchanged; generation %uL%*s%s",
-                  &lscf->upstream->host, &lscf->state->path, plan->added,
-                  plan->removed, plan->updated, plan->unchanged,
-                  lrt_table_generation(&lscf->table), (size_t) (p - text),
-                  text, i < set->n ? ", ..." : "");
-}
-
-
-/* once for each content */
-
-static void
-ngx_http_lrt_state_refuse(ngx_http_lrt_srv_conf_t *lscf, uint64_t hash,
-    const ngx_str_t *why)
-{
-    lrt_head_t  *head;
-
-    head = lscf->table.head;
-
-    if (lrt_load(&head->state_bad) == hash) {
-        return;
-    }
-
-    ngx_http_lrt_state_set_why(head, why);
-    lrt_store(&head->state_bad, hash);
-
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "state file \"%V\" of upstream \"%V\" is not applied: %V",
-                  &lscf->state->path, &lscf->upstream->host, why);
 }

@@ -109,6 +109,7 @@ ngx_http_lrt_take_over(ngx_cycle_t *cycle, ngx_http_lrt_main_conf_t *before)
     }
 
     ngx_http_lrt_check_stop(before);
+    ngx_http_lrt_state_stop(before);
 
     lmcf = ngx_http_cycle_get_module_main_conf(cycle,
                                                ngx_http_lrt_upstream_module);

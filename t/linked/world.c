@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "ngx_http_lrt_json.h"
+#include "lrt_learned.h"
 
 
 typedef struct {
@@ -27,7 +28,13 @@ static const char *world_sound(const world_doc_t *d);
 static int world_compare(const void *one, const void *two);
 static const char *world_again(world_doc_t *d);
 static const char *world_fill(const world_doc_t *d);
-static ngx_str_t world_print(ngx_pool_t *pool);
+static ngx_str_t world_print(ngx_pool_t *pool, ngx_http_lrt_print_pt print);
+static ngx_int_t world_teach(const void *text, size_t len, ngx_pool_t *pool,
+    ngx_str_t *why);
+static const char *world_taught(ngx_pool_t *pool);
+static void world_known(lrt_learned_server_t *known);
+static unsigned world_same(const lrt_learned_server_t *one,
+    const lrt_learned_server_t *two);
 static unsigned world_refuses(void);
 
 
@@ -514,7 +521,7 @@ world_again(world_doc_t *d)
         return wrong;
     }
 
-    text = world_print(d->pool);
+    text = world_print(d->pool, ngx_http_lrt_state_print);
 
     if (text.len == 0) {
         return world_refused ? NULL : "it is not written";
@@ -530,7 +537,7 @@ world_again(world_doc_t *d)
 
     } else {
         wrong = world_fill(&again);
-        twice = world_print(again.pool);
+        twice = world_print(again.pool, ngx_http_lrt_state_print);
 
         if (wrong == NULL
             && (twice.len != text.len
@@ -589,7 +596,7 @@ world_fill(const world_doc_t *d)
 
 
 static ngx_str_t
-world_print(ngx_pool_t *pool)
+world_print(ngx_pool_t *pool, ngx_http_lrt_print_pt print)
 {
     u_char              *p;
     ngx_str_t            text;
@@ -599,7 +606,7 @@ world_print(ngx_pool_t *pool)
     ngx_str_null(&text);
     ngx_http_lrt_out_init(&out, pool);
 
-    if (ngx_http_lrt_state_print(&world_group, &out) == 0) {
+    if (print(&world_group, &out) == 0) {
         return text;
     }
 
@@ -618,4 +625,174 @@ world_print(ngx_pool_t *pool)
     text.len = p - text.data;
 
     return text;
+}
+
+
+const char *
+world_learned(const void *text, size_t len, ngx_int_t *rc, char *why)
+{
+    void        *before;
+    ngx_str_t    reason;
+    ngx_pool_t  *pool;
+    const char  *wrong;
+
+    *why = '\0';
+    *rc = NGX_ERROR;
+    pool = world_pool();
+    before = malloc(world_size);
+
+    if (pool == NULL || before == NULL) {
+        abort();
+    }
+
+    ngx_str_null(&reason);
+    *rc = world_teach(NULL, 0, pool, &reason);
+    ngx_memcpy(before, world_block, world_size);
+
+    *rc = world_teach(text, len, pool, &reason);
+
+    (void) snprintf(why, WORLD_WHY, "%.*s", (int) reason.len,
+                    (char *) reason.data);
+
+    switch (*rc) {
+
+    case NGX_OK:
+        wrong = world_taught(pool);
+        break;
+
+    case NGX_DECLINED:
+        wrong = world_reason(&reason, text, len);
+        break;
+
+    default:
+        wrong = world_refused ? NULL : "no memory, but nothing was refused";
+        break;
+    }
+
+    if (*rc != NGX_OK && ngx_memcmp(before, world_block, world_size) != 0) {
+        wrong = "a part of what was refused is in the table";
+    }
+
+    free(before);
+    ngx_destroy_pool(pool);
+
+    return wrong;
+}
+
+
+/* into a new table; the text as it is read from the file */
+
+static ngx_int_t
+world_teach(const void *text, size_t len, ngx_pool_t *pool, ngx_str_t *why)
+{
+    u_char       *copy;
+    uint64_t      age;
+    ngx_int_t     rc;
+    ngx_str_t     s;
+    world_doc_t   d;
+
+    static const char  group[] =
+        "{\"method\":\"least_time header\",\"servers\":[\"127.0.0.1:8081\","
+        "\"127.0.0.1:8082\",{\"server\":\"[2001:db8::17]:80\","
+        "\"backup\":true}]}";
+
+    if (world_read(&d, group, sizeof(group) - 1) != NGX_OK
+        || world_fill(&d) != NULL)
+    {
+        abort();
+    }
+
+    ngx_destroy_pool(d.pool);
+
+    if (text == NULL) {
+        return NGX_OK;
+    }
+
+    copy = __real_malloc(len ? len : 1);
+    ngx_memcpy(copy, text, len);
+
+    s.data = copy;
+    s.len = len;
+
+    rc = ngx_http_lrt_learned_read(&world_group, pool, &s, &world_servers,
+                                   &age, why);
+    free(copy);
+
+    return rc;
+}
+
+
+/* it can be written, and read as the same */
+
+static const char *
+world_taught(ngx_pool_t *pool)
+{
+    uint32_t               i;
+    ngx_str_t              written, why;
+    lrt_learned_group_t    group, again;
+    lrt_learned_server_t   one[WORLD_CAPACITY], two[WORLD_CAPACITY];
+
+    ngx_memzero(&group, sizeof(group));
+    ngx_memzero(&again, sizeof(again));
+
+    world_known(one);
+    lrt_learned_group(&world_group.table, &group);
+    written = world_print(pool, ngx_http_lrt_learned_print);
+
+    if (written.len == 0) {
+        return world_refused ? NULL : "it is not written";
+    }
+
+    if (world_teach(written.data, written.len, pool, &why) != NGX_OK) {
+        return world_refused ? NULL : "what was written is not read";
+    }
+
+    world_known(two);
+    lrt_learned_group(&world_group.table, &again);
+
+    if (ngx_memcmp(&group, &again, sizeof(group)) != 0) {
+        return "the group is another one when it is read again";
+    }
+
+    for (i = 0; i < WORLD_CAPACITY; i++) {
+        if (!world_same(&one[i], &two[i])) {
+            return "a server is another one when it is read again";
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+world_known(lrt_learned_server_t *known)
+{
+    uint32_t  i;
+
+    for (i = 0; i < WORLD_CAPACITY; i++) {
+        ngx_memzero(&known[i], sizeof(lrt_learned_server_t));
+        (void) lrt_learned_server(&world_group.table, i, &known[i],
+                                  ngx_http_lrt_now() / 1000);
+    }
+}
+
+
+/* time goes on, and some of them become too old */
+
+static unsigned
+world_same(const lrt_learned_server_t *one, const lrt_learned_server_t *two)
+{
+    lrt_learned_server_t  s;
+
+    if (one->age + 60000 > LRT_LEARNED_OLD) {
+        return 1;
+    }
+
+    s = *one;
+
+    if (two->age >= one->age && two->age < one->age + 60000) {
+        s.age = two->age;
+    }
+
+    return ngx_memcmp(&s, two, sizeof(s)) == 0;
 }

@@ -81,5 +81,14 @@ extern uint32_t  world_weights[WORLD_CAPACITY];
 const char *world_state(const void *text, size_t len, ngx_int_t *rc,
     char *why);
 
+/*
+ * The same of FILE.learned, for a group of three servers: 127.0.0.1:8081,
+ * 127.0.0.1:8082 and [2001:db8::17]:80, a backup.  What is refused must leave
+ * the table as it was.
+ */
+
+const char *world_learned(const void *text, size_t len, ngx_int_t *rc,
+    char *why);
+
 
 #endif /* _WORLD_H_INCLUDED_ */
