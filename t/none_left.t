@@ -225,8 +225,8 @@ for my $method (@methods) {
 
         $t->wait_for(sub {
             my $requests = 0;
-            $requests += $t->backend($_)->stats->{requests} for @many[0 .. 20];
-            return $requests > AT_ONCE;
+            $requests += $t->backend($_)->stats->{requests} for @many;
+            return $requests >= 2 * AT_ONCE;
         });
         is($group->call(PUT => 'servers', $left)->status, 200,
             "$name, $what: the list is replaced");
@@ -242,7 +242,7 @@ for my $method (@methods) {
         "$name, another one is left: it answers all requests");
     is(join(' ', map { (asked($_))[-1] } @all), join(' ', ($last) x AT_ONCE),
         "$name, another one is left: as the last one that they ask");
-    cmp_ok(scalar asked($all[0]), '>', 2,
+    cmp_ok(scalar(map { asked($_) } @all), '>=', 3 * AT_ONCE,
         "$name, another one is left: others were asked before");
 
     $group->call(PUT => 'servers', [@list[0 .. MANY - 2]]);
