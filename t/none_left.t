@@ -71,6 +71,9 @@ $groups .= join '', map { qq{
 $t->conf(workers => 2, http => qq{
     $groups
 
+    # no kept connections, on which a failure may mean nothing
+    proxy_http_version 1.0;
+
     server {
         listen 127.0.0.1:%%PORT_http%% reuseport;
         add_header X-Upstream \$upstream_addr always;

@@ -120,7 +120,7 @@ is($u->peer($a)->{requests} - $v->peer($a)->{requests}, 11 - 8,
 
 # a failure is one of the group that has seen it
 
-$t->get('/u?b.close=1') for 1 .. 16;
+$t->get('/u?b.close=1') for 1 .. 48;
 is($u->peer($b)->{state}, 'unavail', 'shared: a server fails in one');
 is($v->call(POST => 'servers', { server => $b })->status, 201,
     'shared: for the other it is as good as new');
