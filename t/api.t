@@ -527,6 +527,14 @@ subtest 'what a group cannot do' => sub {
         '400 UpstreamOutOfMemory', 'one more');
     is($t->get('/tiny')->body, 'a', 'it works');
 
+    my $first = $tiny->all('id')->{ $list[0]{server} };
+    is($tiny->call(DELETE => "servers/$first")->status, 200, 'one less');
+    is($tiny->call(POST => 'servers', $last)->status, 201, 'is one more');
+    refused($tiny->call(POST => 'servers', $list[0]),
+        '400 UpstreamOutOfMemory', 'and not two');
+    is($tiny->call(DELETE => "servers/$last->{server}")->status, 200, 'back');
+    is($tiny->call(POST => 'servers', $list[0])->status, 201, 'and forth');
+
     like($reason, qr/"tiny" has room for $room more .* (\d+)k /,
         'how large the zone would have to be');
     my ($size) = $reason =~ /with (\d+)k/;

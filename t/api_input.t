@@ -18,9 +18,11 @@ use LRT::Hooks;
 use LRT::Net qw(timeout);
 
 use constant {
-    MANY   => 3000,             # servers, for answers that are long
-    OBJECT => 8192,             # bytes that one server may take
-    MEGA   => 1024 * 1024,
+    MANY     => 3000,           # servers, for answers that are long
+    OBJECT   => 8192,           # bytes that one server may take
+    MEGA     => 1024 * 1024,
+    PARALLEL => 1000,           # changes
+    CONTINUE => "HTTP/1.1 100 Continue\r\n\r\n",
 };
 
 my $t = LRT->new(
@@ -131,7 +133,8 @@ subtest 'no object of JSON' => sub {
         '{"server":nul}', '{"server":True}', '{"server":a}',
         '{"weight":01}', '{"weight":+1}', '{"weight":.5}', '{"weight":1.}',
         '{"weight":0x1}', '{"weight":NaN}', '{"weight":-}',
-        '{"weight":1e999}', '{"weight":99999999999999999999}',
+        '{"weight":1e999}', '{"weight":1e400}', '{"weight":-1e400}',
+        '{"weight":18446744073709551616}', '{"weight":99999999999999999999}',
         '{"weight":-99999999999999999999}', '{"weight":' . '9' x 5000 . '}',
         '{"weight":1,"weight":1}', '{"lrt":{"health":"up","health":"up"}}',
         map({ qq({"server":"$_"}) }
@@ -149,6 +152,16 @@ subtest 'no object of JSON' => sub {
                 [POST => 'servers', "[$new,$text]"],
                 [PATCH => 'servers/0', $text];
     }
+
+    # deeper than what one server may take
+
+    my $deep = '{"x":' . '[' x 10_000 . ']' x 10_000 . '}';
+    refused($u->call($_->[0], $_->[1], $_->[2]), '400 UpstreamConfFormatError',
+        "$_->[0] of depth 10,000")
+        for [POST => 'servers', $deep], [PUT => 'servers', "[$deep]"],
+            [PATCH => 'servers/0', $deep];
+    refused($u->call(PUT => 'servers', '[' x 10_000 . ']' x 10_000),
+        '415 JsonError', 'lists of depth 10,000');
 
     nothing_changed('no object');
 };
@@ -301,6 +314,16 @@ subtest 'pages of others' => sub {
             "@$header: who reads may");
     }
 
+    # what a form may send without asking first
+
+    for my $type (qw(text/plain application/x-www-form-urlencoded
+        multipart/form-data))
+    {
+        refused($u->call(POST => 'servers', $new, headers => [
+            Origin => 'http://evil.example', 'Content-Type' => $type]),
+            '403 ForeignOrigin', "a form of another page, $type");
+    }
+
     refused($u->call(DELETE => '', undef, headers => [
         Origin => 'http://localhost', 'Sec-Fetch-Site' => 'cross-site']),
         '403 ForeignOrigin', 'both have to be right');
@@ -403,6 +426,90 @@ subtest 'bodies in pieces and files' => sub {
     refused($client->receive, '415 JsonError', 'byte by byte');
 
     nothing_changed('pieces');
+};
+
+
+subtest 'bodies that are announced' => sub {
+    my $head = sub ($method, $path, $body, @headers) {
+        my $text = LRT::HTTP::request_text($method => $path, body => $body,
+            headers => [Expect => '100-continue', @headers]);
+        return $t->client(port => 'api')
+            ->send(substr $text, 0, length($text) - length $body);
+    };
+
+    for my $case (
+        [201, POST => $u->uri('servers?dry_run=1'), $new],
+        [200, PUT => $u->uri('servers?dry_run=1'), "[$new]"],
+        [200, PATCH => $u->uri('servers/0?dry_run=1'), '{"weight":9}'],
+        [400, PUT => $u->uri('servers'), '[{"server":1}]'],
+        [415, PUT => $u->uri('servers'), 'x' x 100],
+        [404, PUT => '/api/9/http/upstreams/x/servers', $new],
+        [405, PUT => '/api/9/nginx', $new],
+        [403, PUT => $u->uri('servers'), '[]', Origin => 'null'],
+    ) {
+        my ($expected, $method, $path, $body, @headers) = @$case;
+        my $client = $head->($method, $path, $body, @headers);
+
+        is($client->receive_bytes(length CONTINUE), CONTINUE,
+            "$method $path: go on");
+        is($client->send($body)->receive->status, $expected,
+            "$method $path: and then $expected");
+    }
+
+    # what is too large is not waited for
+
+    refused($head->(PUT => $u->uri('servers'), ' ' x (20 * MEGA))->receive,
+        '413 BodyTooLarge', '20 MB');
+
+    nothing_changed('announced');
+};
+
+
+subtest 'many at the same time' => sub {
+    my $before = $u->generation;
+    my $server = $u->servers->[0];
+    my @values = map { 1 + $_ } 1 .. PARALLEL;      # none is the present one
+    my (@clients, @all, @wrong, %by);
+
+    # all but the last byte of each, and then these while nobody works
+
+    for my $value (@values) {
+        my $text = LRT::HTTP::request_text(PATCH => $u->uri('servers/0'),
+            body => qq({"weight":$value,"max_fails":$value}));
+
+        push @clients, $t->client(port => 'api')->send(substr $text, 0, -1);
+    }
+
+    kill STOP => $t->workers;
+    $_->send('}') for @clients;
+    kill CONT => $t->workers;
+
+    @all = map { $_->receive } @clients;
+
+    is(scalar(grep { $_->status ne '200' } @all), 0, 'each is answered')
+        or diag(map { $_->raw } grep { $_->status ne '200' } @all);
+
+    for my $i (0 .. $#all) {
+        my $data = eval { LRT::API::data($all[$i]) } // {};
+        my @got  = map { $_ // '' } @$data{qw(weight max_fails)};
+
+        push @wrong, "$values[$i]: @got" if "@got" ne "$values[$i] $values[$i]";
+        $by{ $all[$i]->header('x-lrt-index') // '' } = $values[$i];
+    }
+
+    is(join(', ', @wrong), '', 'with what it has asked for, and all of that');
+    is_deeply([sort { $a <=> $b } keys %by],
+        [map { $before + $_ } 1 .. PARALLEL], 'they come one after the other');
+
+    my $last = $by{ $before + PARALLEL };
+    my $now  = $u->servers->[0];
+    is_deeply([@$now{qw(weight max_fails)}], [$last, $last],
+        'what the last one has asked for is in force');
+
+    $u->call(PATCH => 'servers/0',
+        { weight => $server->{weight}, max_fails => $server->{max_fails} });
+    $state =~ s/^200 \d+/'200 ' . $u->generation/e;
+    nothing_changed('and back');
 };
 
 

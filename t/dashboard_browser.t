@@ -46,10 +46,10 @@ $t->conf(workers => 2, http => q{
         server %%ADDRESS_dead%%;
         lrt_health_check type=tcp interval=300ms fails=1;
     }
-    upstream "<img src=x onerror=alert(1)>" {
+    upstream "<img src=x onerror=alert(1)>&lt;\"'\\\\" {
         zone hostile 128k;
         round_robin_ext;
-        server "unix:%%DIR%%/<b onclick=alert(2)>x" down;
+        server "unix:%%DIR%%/<b onclick=alert(2)>&amp;\"'\\\\" down;
         server %%ADDRESS_k%%;
     }
     upstream big { zone big 16m; round_robin_ext; }

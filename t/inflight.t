@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # Whatever ends a request, the server that it used is given back: once, and
-# on every server that it used on its way.
+# on every server that it used on its way.  And a client that leaves is no
+# failure of a server.
 
 use v5.36;
 
@@ -218,16 +219,38 @@ my ($a, $b) = map { $t->backend($_) } qw(a b);
 # Runs a scenario and looks whether all has been given back.
 
 sub ends ($name, $scenario) {
+    my $before = failures();
+
     $scenario->();
 
     if ($hooks{u}) {
         my @counted = grep { !$hooks{$_}->settles } @groups;
         ok(!@counted, "$name: nothing is counted any more")
             or diag(map { ("$_: ", $hooks{$_}->unrest, "\n") } @counted);
+
+        is_deeply(failures(), $before, "$name: no server has failed")
+            if $name =~ /client leaves/;
     } else {
         ok(has_room('u', 'a') && has_room('v', 'b'),
             "$name: there is room for four again");
     }
+}
+
+
+# Failures so far of servers that work, by group.
+
+sub failures () {
+    return {} unless $hooks{u};
+
+    my $nobody = $t->address('nobody');
+    my %found;
+
+    for my $group (grep { $_ ne 'dead' } @groups) {
+        $found{"$group $_"} = $hooks{$group}->stats($_)->{fails}
+            for grep { $_ ne $nobody } keys $hooks{$group}->all('id')->%*;
+    }
+
+    return \%found;
 }
 
 

@@ -85,6 +85,12 @@ $t->conf(workers => 2, http => q{
         server %%ADDRESS_b%%;
     }
 
+    upstream post {
+        round_robin_ext;
+        server %%ADDRESS_a%%;
+        server %%ADDRESS_b%%;
+    }
+
     upstream lone { round_robin_ext; server %%ADDRESS_a%%; }
     upstream lone_least { least_conn_ext; server %%ADDRESS_a%%; }
 
@@ -165,6 +171,18 @@ $slow->reset;
 $t->wait_for(sub { !grep { $t->backend($_)->stats->{active} } qw(a b) });
 is_deeply($t->many(6, '/both'), { a => 3, b => 3 },
     'a client that leaves: no failure');
+
+# one that is not repeated is a failure all the same
+
+my %before = map { ($_ => $t->backend($_)->stats->{requests}) } qw(a b);
+my @posted = map { $t->post('/post?a.close=1', 'x')->status } 1 .. 2;
+my %asked  = map {
+    ($_ => $t->backend($_)->stats->{requests} - $before{$_})
+} qw(a b);
+
+is_deeply([sort @posted], [200, 502], 'a POST that fails after it was sent');
+is_deeply(\%asked, { a => 1, b => 1 }, 'is not repeated on another server');
+is_deeply($t->many(6, '/post'), { b => 6 }, 'but it is a failure of its own');
 
 ###############################################################################
 # how many it takes

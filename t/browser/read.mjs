@@ -102,15 +102,16 @@ async function filters(t, page) {
 // A group and a server have names that would be markup.
 
 async function namesAreText(t, page) {
-  const group = '<img src=x onerror=alert(1)>';
+  const group = `<img src=x onerror=alert(1)>&lt;"'\\`;
+  const server = `<b onclick=alert(2)>&amp;"'\\`;
 
   t.ok((await column(page, 'group')).includes(group), 'a hostile name of a group is text');
-  t.ok((await column(page, 'server')).some((name) => name.includes('<b onclick=alert(2)>x')), 'and that of a server');
+  t.ok((await column(page, 'server')).some((name) => name.endsWith(server)), 'and that of a server');
   await page.locator('.card', { hasText: group }).click();
   t.is(await page.locator('#panel-name').textContent(), group, 'as the title of the group');
   t.like(await page.locator('#legend').textContent(), /<b onclick/, 'in a legend');
   await rows(page).first().click();
-  t.like(await page.locator('#drawer-name').textContent(), /<b onclick/, 'as the title of the server');
+  t.ok((await page.locator('#drawer-name').textContent()).includes(server), 'as the title of the server');
   t.is(await page.locator('main img, [onclick], [onerror], b b').count(), 0, 'none of it is an element');
   await page.keyboard.press('Escape');
   await page.keyboard.press('Escape');

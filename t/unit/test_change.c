@@ -61,6 +61,7 @@ static void test_held_slots(void);
 static void test_replacing(void);
 static void test_new_servers_start_anew(void);
 static void test_clear(void);
+static void test_cycles(void);
 static void test_killed_clearing(void);
 static void clear_all(void *arg);
 static void test_order(void);
@@ -100,6 +101,7 @@ main(void)
     run(test_replacing);
     run(test_new_servers_start_anew);
     run(test_clear);
+    run(test_cycles);
     run(test_killed_clearing);
     run(test_order);
     run(test_hints);
@@ -611,6 +613,60 @@ test_clear(void)
 
     fx_snapshot(&fx);
     is_u64(fx.snap.n, 4, "they are given to others");
+    ok(fx_quiet(&fx) == NULL, "valid at the end");
+
+    fx_close(&fx);
+}
+
+
+/* in a table that is full, and stays so, one after another is replaced */
+
+static void
+test_cycles(void)
+{
+    fx_t          fx;
+    uint32_t      i, k, n;
+    uint64_t      ident[8], last;
+    lrt_pick_t    pick;
+    lrt_params_t  params;
+
+    fx_open(&fx, 8);
+    params = fx_params(1);
+
+    for (k = 0; k < 8; k++) {
+        ident[k] = fx_add(&fx, k, &params);
+    }
+
+    last = ident[7];
+    n = tap_times(100000);
+
+    for (i = 0; i < n; i++) {
+        k = i % 8;
+
+        if (!check(fx_add(&fx, 8 + i, &params) == 0, "cycle %u: full", i)
+            || !check(fx_remove(&fx, ident[k]) == LRT_OK,
+                      "cycle %u: one less", i))
+        {
+            break;
+        }
+
+        /* a request may have been there */
+
+        if (fx_pick(&fx, &pick) == LRT_OK) {
+            (void) fx_end(&fx, &pick, LRT_ENDED_WELL);
+        }
+
+        ident[k] = fx_add(&fx, 8 + i, &params);
+
+        if (!check(ident[k] > last, "cycle %u: one more", i)) {
+            break;
+        }
+
+        last = ident[k];
+    }
+
+    is_u64(i, n, "servers came and went");
+    is_u64(lrt_change_room(&fx.table), 0, "the room is as it was");
     ok(fx_quiet(&fx) == NULL, "valid at the end");
 
     fx_close(&fx);

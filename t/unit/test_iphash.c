@@ -38,9 +38,11 @@ static void test_bits(void);
 static void test_no_client(void);
 static void test_no_memory(void);
 static void test_balance(void);
+static void test_balance_extremes(void);
 static void test_same_elsewhere(void);
 static void test_ten_thousand(void);
 
+static void bound(group_t *g, uint32_t permille);
 static group_t *group(uint32_t capacity, uint32_t n, uint32_t weight);
 static void discard(group_t *g);
 static uint64_t ask(group_t *g, const uint8_t *client, unsigned keep);
@@ -65,6 +67,7 @@ main(void)
     run(test_no_client);
     run(test_no_memory);
     run(test_balance);
+    run(test_balance_extremes);
     run(test_same_elsewhere);
     run(test_ten_thousand);
 
@@ -411,22 +414,11 @@ test_no_memory(void)
 static void
 test_balance(void)
 {
-    group_t            *g;
-    uint32_t            i, slot, limit;
-    lrt_change_t        c;
-    lrt_policy_t        policy;
+    group_t   *g;
+    uint32_t   i, slot, limit;
 
     g = group(64, 10, 1);
-
-    memset(&policy, 0, sizeof(lrt_policy_t));
-    policy.method = IPHASH;
-    policy.balance = 1250;
-    policy.ipv4 = 32;
-
-    memset(&c, 0, sizeof(lrt_change_t));
-    c.type = LRT_SET_POLICY;
-    c.policy = policy;
-    fx_commit(&g->fx, &c, 1);
+    bound(g, 1250);
 
     for (i = 0; i < 1000; i++) {
         (void) ask(g, g->client[0], 1);
@@ -447,6 +439,96 @@ test_balance(void)
     ok(1, "never more than 1.25 of the mean, rounded up");
 
     discard(g);
+}
+
+
+/* two servers share what there is; the second has nothing to do yet */
+
+static void
+test_balance_extremes(void)
+{
+    group_t            *g;
+    uint32_t            i, j, own;
+    uint64_t            full, ident;
+    lrt_params_t        params;
+
+    static const struct {
+        uint32_t        weight;
+        int32_t         held;
+    } all[] = {
+        { 65535, 1 << 20 }, { LRT_MAX_WEIGHT, 1 << 20 },
+        { 1, INT32_MAX - 1 }, { 65535, INT32_MAX - 1 },
+        { LRT_MAX_WEIGHT, INT32_MAX - 1 },
+    };
+
+    for (i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+
+        g = group(64, 2, all[i].weight);
+        params = fx_params(all[i].weight);
+        fx_modify(&g->fx, 2, &params, LRT_F_WEIGHT);
+        bound(g, 1250);
+
+        /* of all requests it may have 5 of 8 */
+
+        lrt_store(&g->fx.table.head->held_more, all[i].held);
+        full = ((uint64_t) all[i].held + 1) * 5 / 8;
+        own = 0;
+
+        for (j = 0; j < CLIENTS; j++) {
+
+            lrt_store(&g->fx.table.hot[0].inflight, 0);
+            ident = ask(g, g->client[j], 0);
+
+            lrt_store(&g->fx.table.hot[0].inflight, (int32_t) full - 1);
+
+            if (!check(ask(g, g->client[j], 0) == ident,
+                       "weight %u, %llu requests: not yet full",
+                       all[i].weight, (unsigned long long) full - 1))
+            {
+                discard(g);
+                return;
+            }
+
+            lrt_store(&g->fx.table.hot[0].inflight, (int32_t) full + 1);
+
+            if (!check(ask(g, g->client[j], 0) == 2,
+                       "weight %u, %llu requests: full",
+                       all[i].weight, (unsigned long long) full + 1))
+            {
+                discard(g);
+                return;
+            }
+
+            own += (ident == 1);
+        }
+
+        if (!check(own > CLIENTS / 4 && own < CLIENTS * 3 / 4,
+                   "weight %u: %u of %u clients", all[i].weight, own, CLIENTS))
+        {
+            discard(g);
+            return;
+        }
+
+        discard(g);
+    }
+
+    ok(1, "the largest weights with the most requests have their bounds");
+}
+
+
+static void
+bound(group_t *g, uint32_t permille)
+{
+    lrt_change_t  c;
+
+    memset(&c, 0, sizeof(lrt_change_t));
+
+    c.type = LRT_SET_POLICY;
+    c.policy.method = IPHASH;
+    c.policy.balance = permille;
+    c.policy.ipv4 = 32;
+
+    fx_commit(&g->fx, &c, 1);
 }
 
 

@@ -88,8 +88,8 @@ test_key_order(void)
 
         one.estimate = lt_word(1 << tap_between(1, 27), 9);
         two.estimate = lt_word(1 << tap_between(1, 27), 9);
-        one.inflight = (int32_t) tap_below(1 << tap_between(0, 19));
-        two.inflight = (int32_t) tap_below(1 << tap_between(0, 19));
+        one.inflight = (int32_t) tap_below(1 << tap_between(0, 20));
+        two.inflight = (int32_t) tap_below(1 << tap_between(0, 20));
 
         a = expected(&s);
         b = expected(&q);

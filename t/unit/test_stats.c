@@ -17,6 +17,7 @@
 static void test_selected(void);
 static void test_finished(void);
 static void test_failed(void);
+static void test_extremes(void);
 static void test_codes(void);
 static void test_processes(void);
 static uint64_t count_of(const lrt_stats_t *st, uint32_t status);
@@ -30,6 +31,7 @@ main(void)
     run(test_selected);
     run(test_finished);
     run(test_failed);
+    run(test_extremes);
     run(test_codes);
     run(test_processes);
 
@@ -120,6 +122,76 @@ test_failed(void)
     ok(st.responses[0] + st.responses[1] + st.responses[2] + st.responses[3]
        + st.responses[4] == 0, "no responses");
     is_u64(st.codes[0], 0, "no codes");
+}
+
+
+static void
+test_extremes(void)
+{
+    uint32_t       i, j;
+    uint64_t       us, times;
+    lrt_stats_t    st;
+    lrt_outcome_t  out;
+
+    /* no time at all, what 32 bits of microseconds or ms hold, weeks, a wrap */
+
+    static const uint64_t  all[] = {
+        0, 1, UINT32_MAX, (uint64_t) UINT32_MAX + 1,
+        (uint64_t) UINT32_MAX * 1000, (uint64_t) 8 * 7 * 86400 * 1000000,
+        UINT64_MAX
+    };
+
+    memset(&out, 0, sizeof(lrt_outcome_t));
+
+    out.status = 200;
+    out.complete = 1;
+
+    for (i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        us = all[i];
+        memset(&st, 0, sizeof(lrt_stats_t));
+
+        out.time = us;
+        out.header = us;
+        lrt_stats_finished(&st, &out);
+
+        if (!check(st.response_mean >= 1 && st.response_mean <= INT32_MAX
+                   && (us > INT32_MAX || us == 0 || st.response_mean == us),
+                   "%llu us are known as %u", (unsigned long long) us,
+                   st.response_mean)
+            || !check(st.header_mean == (us ? st.response_mean : 0),
+                      "and to the header as %u", st.header_mean)
+            || !check(st.times[lrt_hist_index(us)] == 1, "and counted once"))
+        {
+            return;
+        }
+
+        /* the means forget it, from wherever they come */
+
+        out.time = 1000;
+        out.header = 1000;
+
+        for (j = 0; j < 500; j++) {
+            lrt_stats_finished(&st, &out);
+        }
+
+        if (!check(st.response_mean > 980 && st.response_mean < 1020
+                   && st.header_mean > 980 && st.header_mean < 1020,
+                   "%llu us: afterwards %u and %u", (unsigned long long) us,
+                   st.response_mean, st.header_mean))
+        {
+            return;
+        }
+
+        for (j = 0, times = 0; j < LRT_HIST_BUCKETS; j++) {
+            times += st.times[j];
+        }
+
+        if (!check(times == 501, "%llu samples", (unsigned long long) times)) {
+            return;
+        }
+    }
+
+    ok(1, "no time is too short or too long");
 }
 
 

@@ -16,8 +16,11 @@ package LRT::Shim;
 # srandoms (calls so far).  Fields of "memory": asked (requests so far), refuse
 # (the one that fails), all (and those that follow), refused; not with the
 # address sanitizer, which has a malloc() of its own.  Fields of "disk": delay
-# (ms that each fsync() takes), syncs (those that have begun).  Fields of
-# "turns": turns of the event loop, the longest (us), those of a millisecond.
+# (ms that each fsync() takes), syncs (those that have begun), at (the call at
+# which a state file cannot be saved: 1 write, 2 fsync, 3 close, 4 rename, 5
+# after that), error (errno that it has; 0: the first who comes there is
+# killed).  Fields of "turns": turns of the event loop, the longest (us), those
+# of a millisecond.
 
 use v5.36;
 
@@ -26,7 +29,7 @@ use File::Basename qw(dirname);
 my %fields = (
     time   => [qw(shift error port randoms srandoms)],
     memory => [qw(asked refuse all refused)],
-    disk   => [qw(delay syncs)],
+    disk   => [qw(delay syncs at error)],
     turns  => [qw(turns longest long_turns)],
 );
 
