@@ -88,8 +88,10 @@ $all->call(POST => 'servers/', { server => $_ }) for @fixed;
 
 my %slots = map { $_ => room($_) } @groups;
 
-# the descriptors of workers that nobody has asked anything
+# the descriptors of workers that are at rest, one of them with the lock of the
+# file
 
+ok($state->is_saved, 'the file is written');
 my $idle = descriptors();
 
 my $changes = LRT::Storm->changes($t,
