@@ -74,10 +74,15 @@ ngx_http_lrt_state_lock(ngx_http_lrt_job_t *job)
     } else {
         error = errno;
         job->vacant = 0;
-        job->writer = (error == EWOULDBLOCK
-                       && ngx_http_lrt_lock_read(fd)
-                          != ngx_http_lrt_lock_instance())
-                      ? LRT_WRITER_OTHER : LRT_WRITER_SELF;
+        job->writer = LRT_WRITER_SELF;
+
+        /* one of ours has it, who may be about to leave: he knows, not we */
+
+        if (error == EWOULDBLOCK) {
+            job->writer = (ngx_http_lrt_lock_read(fd)
+                           == ngx_http_lrt_lock_instance())
+                          ? LRT_WRITER_UNKNOWN : LRT_WRITER_OTHER;
+        }
     }
 
     if (fd != -1 && job->lock == -1) {

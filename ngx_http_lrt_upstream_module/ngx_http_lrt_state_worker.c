@@ -124,8 +124,10 @@ ngx_http_lrt_state_retire(ngx_http_lrt_srv_conf_t *lscf)
     writer = &lscf->table.head->state_writer;
     relieved = ngx_http_lrt_state_relieved(lscf);
 
-    if (!relieved && lrt_load(writer) == LRT_WRITER_SELF) {
-
+    if (!relieved
+        && lscf->state->lock != -1
+        && lrt_load(writer) == LRT_WRITER_SELF)
+    {
         if (!ngx_http_lrt_trylock(lscf)) {
             return 0;
         }
@@ -651,7 +653,8 @@ ngx_http_lrt_state_finish(ngx_http_lrt_srv_conf_t *lscf,
     /* changes are taken when what was there before them is in force */
 
     if (job->work == ngx_http_lrt_state_read_job
-        && (job->writer == LRT_WRITER_OTHER || !lscf->state->edited))
+        && (job->writer == LRT_WRITER_OTHER
+            || (job->writer == LRT_WRITER_SELF && !lscf->state->edited)))
     {
         lrt_store(&head->state_writer, job->writer);
     }
