@@ -234,6 +234,13 @@ void ngx_http_lrt_report_drained(ngx_http_lrt_main_conf_t *lmcf);
 /* ngx_http_lrt_worker.c: this process among the others */
 
 uint64_t ngx_http_lrt_now(void);             /* us, same for all processes */
+
+/* of /proc: the state of a process, and when it began, in ticks of the clock */
+
+ngx_int_t ngx_http_lrt_process_stat(uint64_t pid, u_char *state,
+    uint64_t *start);
+unsigned ngx_http_lrt_dead(uint64_t pid, uint64_t start);
+
 ngx_int_t ngx_http_lrt_init_process(ngx_cycle_t *cycle);
 void ngx_http_lrt_exit_process(ngx_cycle_t *cycle);
 void ngx_http_lrt_take_over(ngx_cycle_t *cycle,

@@ -8,9 +8,9 @@
  * one of them would be lost.
  *
  * The worker that looks after the file has a lock on FILE.lock, and keeps it
- * until he leaves; the kernel ends it with him.  The number of his master
- * stands in it, so others of the same instance know whose it is; or 0, if he
- * has left nothing to be saved.
+ * until he leaves; the kernel ends it with him.  His master stands in it, so
+ * others of the same instance know whose it is; or 0, if he has left nothing to
+ * be saved.
  */
 
 
@@ -24,22 +24,38 @@
 
 #define NGX_HTTP_LRT_LOCK_VACANT  4
 
-#define NGX_HTTP_LRT_LOCK_LEN     32
+#define NGX_HTTP_LRT_LOCK_LEN     64
+
+
+/*
+ * The master, which all its workers have in common, whatever it has loaded.
+ * In containers all of them may have the same number, and numbers come again;
+ * "start" is when it began, and 0 if that is not known.
+ */
+
+typedef struct {
+    int64_t       pid;               /* 0: nobody's, with nothing to save */
+    uint64_t      start;
+} ngx_http_lrt_master_t;
 
 
 static lrt_writer_e ngx_http_lrt_lock_take(ngx_http_lrt_job_t *job, int fd);
 static ngx_uint_t ngx_http_lrt_lock_is_there(int fd, const char *path);
-static ngx_pid_t ngx_http_lrt_lock_read(int fd);
-static void ngx_http_lrt_lock_write(int fd, ngx_pid_t pid);
-static ngx_pid_t ngx_http_lrt_lock_instance(void);
+static void ngx_http_lrt_lock_read(int fd, ngx_http_lrt_master_t *master);
+static void ngx_http_lrt_lock_write(int fd,
+    const ngx_http_lrt_master_t *master);
+static ngx_uint_t ngx_http_lrt_lock_is_own(const ngx_http_lrt_master_t *own,
+    const ngx_http_lrt_master_t *other);
+static void ngx_http_lrt_lock_own(ngx_http_lrt_master_t *own);
 
 
 void
 ngx_http_lrt_state_lock(ngx_http_lrt_job_t *job)
 {
-    int          fd, error;
-    char         path[NGX_MAX_PATH];
-    struct stat  st;
+    int                    fd, error;
+    char                   path[NGX_MAX_PATH];
+    struct stat            st;
+    ngx_http_lrt_master_t  own, there;
 
     /* where nothing can be locked, nothing is shared in this way, or saved */
 
@@ -79,8 +95,10 @@ ngx_http_lrt_state_lock(ngx_http_lrt_job_t *job)
         /* one of ours has it, who may be about to leave: he knows, not we */
 
         if (error == EWOULDBLOCK) {
-            job->writer = (ngx_http_lrt_lock_read(fd)
-                           == ngx_http_lrt_lock_instance())
+            ngx_http_lrt_lock_own(&own);
+            ngx_http_lrt_lock_read(fd, &there);
+
+            job->writer = ngx_http_lrt_lock_is_own(&own, &there)
                           ? LRT_WRITER_UNKNOWN : LRT_WRITER_OTHER;
         }
     }
@@ -94,12 +112,14 @@ ngx_http_lrt_state_lock(ngx_http_lrt_job_t *job)
 void
 ngx_http_lrt_state_unlock(ngx_http_lrt_state_t *state, ngx_uint_t saved)
 {
+    static const ngx_http_lrt_master_t  nobody;
+
     if (state->lock == -1) {
         return;
     }
 
     if (saved) {
-        ngx_http_lrt_lock_write(state->lock, 0);
+        ngx_http_lrt_lock_write(state->lock, &nobody);
     }
 
     (void) close(state->lock);
@@ -116,20 +136,20 @@ ngx_http_lrt_state_unlock(ngx_http_lrt_state_t *state, ngx_uint_t saved)
 static lrt_writer_e
 ngx_http_lrt_lock_take(ngx_http_lrt_job_t *job, int fd)
 {
-    ngx_pid_t  own, before;
+    ngx_http_lrt_master_t  own, before;
 
-    own = ngx_http_lrt_lock_instance();
-    before = ngx_http_lrt_lock_read(fd);
+    ngx_http_lrt_lock_own(&own);
+    ngx_http_lrt_lock_read(fd, &before);
 
-    if (before > 0
-        && before != own
-        && (kill(before, 0) == 0 || ngx_errno != NGX_ESRCH)
+    if (before.pid > 0
+        && !ngx_http_lrt_lock_is_own(&own, &before)
+        && !ngx_http_lrt_dead((uint64_t) before.pid, before.start)
         && ++job->vacant < NGX_HTTP_LRT_LOCK_VACANT)
     {
         return LRT_WRITER_OTHER;
     }
 
-    ngx_http_lrt_lock_write(fd, own);
+    ngx_http_lrt_lock_write(fd, &own);
 
     job->lock = fd;
     job->vacant = 0;
@@ -152,35 +172,30 @@ ngx_http_lrt_lock_is_there(int fd, const char *path)
 }
 
 
-/* -1: nobody's */
-
-static ngx_pid_t
-ngx_http_lrt_lock_read(int fd)
+static void
+ngx_http_lrt_lock_read(int fd, ngx_http_lrt_master_t *master)
 {
-    char     text[NGX_HTTP_LRT_LOCK_LEN + 1];
+    char     text[NGX_HTTP_LRT_LOCK_LEN + 1], *p;
     ssize_t  n;
 
     n = pread(fd, text, NGX_HTTP_LRT_LOCK_LEN, 0);
 
-    if (n <= 0) {
-        return -1;
-    }
+    text[n > 0 ? n : 0] = '\0';
 
-    text[n] = '\0';
-
-    return (ngx_pid_t) strtol(text, NULL, 10);
+    master->pid = strtoll(text, &p, 10);
+    master->start = strtoull(p, NULL, 10);
 }
 
 
 /* numbers of one length, so one takes the place of the other at once */
 
 static void
-ngx_http_lrt_lock_write(int fd, ngx_pid_t pid)
+ngx_http_lrt_lock_write(int fd, const ngx_http_lrt_master_t *master)
 {
     u_char   text[NGX_HTTP_LRT_LOCK_LEN + 1], *p;
     ssize_t  n;
 
-    p = ngx_sprintf(text, "%20L\n", (int64_t) pid);
+    p = ngx_sprintf(text, "%20L %20uL\n", master->pid, master->start);
     n = pwrite(fd, text, p - text, 0);
 
     /* on a full disk others wait longer, no more */
@@ -189,10 +204,27 @@ ngx_http_lrt_lock_write(int fd, ngx_pid_t pid)
 }
 
 
-/* the master, which all its workers have in common, whatever it has loaded */
-
-static ngx_pid_t
-ngx_http_lrt_lock_instance(void)
+static ngx_uint_t
+ngx_http_lrt_lock_is_own(const ngx_http_lrt_master_t *own,
+    const ngx_http_lrt_master_t *other)
 {
-    return (ngx_process == NGX_PROCESS_SINGLE) ? ngx_pid : ngx_parent;
+    return own->pid == other->pid
+           && (own->start == other->start
+               || own->start == 0
+               || other->start == 0);
+}
+
+
+static void
+ngx_http_lrt_lock_own(ngx_http_lrt_master_t *own)
+{
+    u_char  state;
+
+    own->pid = (ngx_process == NGX_PROCESS_SINGLE) ? ngx_pid : ngx_parent;
+
+    if (ngx_http_lrt_process_stat((uint64_t) own->pid, &state, &own->start)
+        != NGX_OK)
+    {
+        own->start = 0;
+    }
 }

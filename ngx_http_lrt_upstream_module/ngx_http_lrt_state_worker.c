@@ -12,6 +12,7 @@
 
 #define NGX_HTTP_LRT_STATE_LEASE  600        /* ms */
 #define NGX_HTTP_LRT_STATE_CHECK  500
+#define NGX_HTTP_LRT_STATE_STOP   1000
 #define NGX_HTTP_LRT_STATE_RETRY  2000
 #define NGX_HTTP_LRT_STATE_QUIT   4000       /* all groups together */
 #define NGX_HTTP_LRT_STATE_TERM   1000       /* a master kills after 1550 */
@@ -39,6 +40,9 @@ static void ngx_http_lrt_state_learned(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_job_t *job, uint64_t now);
 static void ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
     void (*work)(ngx_http_lrt_job_t *job));
+static void ngx_http_lrt_state_leave(ngx_http_lrt_srv_conf_t *lscf);
+static ngx_http_lrt_job_t *ngx_http_lrt_state_ended(
+    ngx_http_lrt_state_t *state);
 static ngx_uint_t ngx_http_lrt_state_may_leave(ngx_http_lrt_srv_conf_t *lscf,
     uint64_t now);
 static ngx_uint_t ngx_http_lrt_state_has_more(ngx_http_lrt_srv_conf_t *lscf);
@@ -71,6 +75,7 @@ ngx_http_lrt_state_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
     for (i = 0; i < lmcf->groups.nelts; i++) {
 
         if (!ngx_http_lrt_state_live(lscf[i])) {
+            ngx_http_lrt_state_leave(lscf[i]);
             continue;
         }
 
@@ -84,6 +89,40 @@ ngx_http_lrt_state_tick(ngx_http_lrt_main_conf_t *lmcf, uint64_t now)
             ngx_http_lrt_state_leaving(lscf[i], now);
         }
     }
+}
+
+
+/*
+ * The table was replaced, and new workers save what is in the new one; who is
+ * here for requests only must not keep the lock.
+ */
+
+static void
+ngx_http_lrt_state_leave(ngx_http_lrt_srv_conf_t *lscf)
+{
+    ngx_http_lrt_job_t    *job;
+    ngx_http_lrt_state_t  *state;
+
+    state = lscf->state;
+
+    if (state == NULL
+        || lscf->table.head == NULL
+        || !lrt_load(&lscf->table.head->superseded))
+    {
+        return;
+    }
+
+    if (state->job) {
+        job = ngx_http_lrt_state_ended(state);
+
+        if (job == NULL) {
+            return;
+        }
+
+        ngx_http_lrt_state_free(job);
+    }
+
+    ngx_http_lrt_state_unlock(state, 0);
 }
 
 
@@ -200,18 +239,10 @@ ngx_http_lrt_state_collect(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 
     job->late |= !mine;
 
-    if (!lrt_load(&job->finished)) {
+    job = ngx_http_lrt_state_ended(lscf->state);
+
+    if (job == NULL) {
         return 0;
-    }
-
-    lscf->state->job = NULL;
-
-    if (job->work == ngx_http_lrt_state_read_job) {
-        lscf->state->lock = job->lock;
-        lscf->state->vacant = job->vacant;
-
-    } else if (job->work == ngx_http_lrt_learned_job) {
-        ngx_http_lrt_learning = 0;
     }
 
     if (leads && !job->late && !ngx_http_lrt_state_relieved(lscf)) {
@@ -230,6 +261,33 @@ ngx_http_lrt_state_collect(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 }
 
 
+/* the thread's job, if it is done, after what it had of the worker */
+
+static ngx_http_lrt_job_t *
+ngx_http_lrt_state_ended(ngx_http_lrt_state_t *state)
+{
+    ngx_http_lrt_job_t  *job;
+
+    job = state->job;
+
+    if (!lrt_load(&job->finished)) {
+        return NULL;
+    }
+
+    state->job = NULL;
+
+    if (job->work == ngx_http_lrt_state_read_job) {
+        state->lock = job->lock;
+        state->vacant = job->vacant;
+
+    } else if (job->work == ngx_http_lrt_learned_job) {
+        ngx_http_lrt_learning = 0;
+    }
+
+    return job;
+}
+
+
 /* the next one need not wait */
 
 static void
@@ -243,6 +301,7 @@ static void
 ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 {
     uint64_t               writer;
+    ngx_uint_t             unlocked;
     lrt_head_t            *head;
     ngx_http_lrt_job_t    *job;
     ngx_http_lrt_state_t  *state;
@@ -257,7 +316,12 @@ ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
         state->edited = 1;
     }
 
+    /* without the lock, others may not know that it is written here */
+
+    unlocked = (state->lock == -1 && now >= state->check);
+
     if (writer == LRT_WRITER_SELF
+        && !unlocked
         && ((now >= state->retry && ngx_http_lrt_state_write(lscf))
             || ngx_http_lrt_state_learn(lscf, now)))
     {
@@ -433,25 +497,49 @@ ngx_http_lrt_state_save(ngx_http_lrt_srv_conf_t *lscf,
 }
 
 
-/* without a master: the new configuration begins to look after its files */
+/*
+ * Without a master: the new configuration begins to look after its files, and
+ * tables may go.  A thread that does not get on with a slow disk keeps what it
+ * has.
+ */
 
 void
 ngx_http_lrt_state_stop(ngx_http_lrt_main_conf_t *lmcf)
 {
-    ngx_uint_t                  i;
+    ngx_uint_t                  i, n;
+    ngx_http_lrt_job_t         *job;
     ngx_http_lrt_state_t       *state;
     ngx_http_lrt_srv_conf_t   **lscf;
 
+    n = 0;
     lscf = lmcf->groups.elts;
-    ngx_http_lrt_learning = 0;
 
     for (i = 0; i < lmcf->groups.nelts; i++) {
         state = lscf[i]->state;
 
-        if (state) {
+        if (state == NULL) {
+            continue;
+        }
+
+        while (state->job && n < NGX_HTTP_LRT_STATE_STOP) {
+
+            job = ngx_http_lrt_state_ended(state);
+
+            if (job) {
+                ngx_http_lrt_state_free(job);
+
+            } else {
+                ngx_msleep(1);
+                n++;
+            }
+        }
+
+        if (state->job == NULL) {
             ngx_http_lrt_state_unlock(state, 0);
         }
     }
+
+    ngx_http_lrt_learning = 0;
 }
 
 

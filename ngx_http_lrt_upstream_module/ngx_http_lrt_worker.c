@@ -23,9 +23,6 @@ static void ngx_http_lrt_tick(ngx_event_t *ev);
 static void ngx_http_lrt_audit(ngx_http_lrt_main_conf_t *lmcf, uint64_t now,
     ngx_uint_t recover);
 static void ngx_http_lrt_tell_panic(ngx_http_lrt_main_conf_t *lmcf);
-static unsigned ngx_http_lrt_dead(uint64_t pid, uint64_t start);
-static ngx_int_t ngx_http_lrt_process_stat(uint64_t pid, u_char *state,
-    uint64_t *start);
 
 
 uint64_t
@@ -307,10 +304,10 @@ ngx_http_lrt_tell_panic(ngx_http_lrt_main_conf_t *lmcf)
 
 /*
  * kill() does not tell a zombie, nor a process that got the number of a dead
- * one; /proc does.  Asked only about processes without a heartbeat.
+ * one; /proc does.
  */
 
-static unsigned
+unsigned
 ngx_http_lrt_dead(uint64_t pid, uint64_t start)
 {
     u_char    state;
@@ -330,7 +327,7 @@ ngx_http_lrt_dead(uint64_t pid, uint64_t start)
 
 /* fields 3 and 22 of /proc/<pid>/stat; the name in field 2 may hold anything */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_lrt_process_stat(uint64_t pid, u_char *state, uint64_t *start)
 {
     u_char      *p, *last, buf[1024], name[sizeof("/proc//stat")

@@ -132,14 +132,20 @@ for (qw(fast slow)) {
 
 # the first picks: without estimates the slow one would get half of them
 
+my $then = learned()->{written_ms};
 is_deeply($t->many(8, '/'), { fast => 8 }, 'restart: first picks');
 
 ###############################################################################
 # without an end: what was written by then
 
 my $written = $t->wait_for(sub {
-    my ($server) = grep { $_->{server} eq $at{fast} } learned()->{servers}->@*;
-    return $server->{samples} > 30;
+    my $doc   = learned();
+    my $known = known();
+
+    return $doc->{written_ms} > $then && !grep {
+        my $us = $known->{ $name{ $_->{server} } }{us};
+        abs($_->{estimate_us} - $us) > $us / 1000;
+    } $doc->{servers}->@*;
 }, 20);
 
 SKIP: {

@@ -44,13 +44,15 @@ my $state = LRT::State->new($t, $api, 'u', "$dir/u.json");
 my $idle  = LRT::State->new($t, $api, 'idle', "$dir/idle.json");
 my $u     = $state->api;
 
-$t->conf(workers => 2,
+sub configure ($more = '') {
+    return $t->conf(workers => 2,
 
     # what sanitizers are told has to outlive the upgrade
     main => 'env ASAN_OPTIONS; env UBSAN_OPTIONS;',
 
     http => q{
         upstream u {
+            MORE
             least_time header;
             lrt_state state/u.json;
             server %%ADDRESS_a%%;
@@ -71,7 +73,10 @@ $t->conf(workers => 2,
             listen 127.0.0.1:%%PORT_api%%;
             location /api { lrt_api write=on; }
         }
-});
+    } =~ s/MORE/$more/r);
+}
+
+configure();
 
 ###############################################################################
 # what somebody knows who has made changes: those that were answered with 200
@@ -176,7 +181,12 @@ sub all_there ($name) {
         "$name: all changes that were taken are in force");
     ok($t->wait_for(sub { $same->($state->doc->{servers}) }, 10),
         "$name: and saved");
-    is_deeply(brief($u->servers), \%wanted, "$name: with their ids")
+
+    # whichever instance answers
+
+    my $seen;
+    $t->wait_for(sub { $seen = $u->servers; $same->($seen) });
+    is_deeply(brief($seen), \%wanted, "$name: with their ids")
         or diag(join "\n", $t->grep_log(qr/u\.json" (?:applied|of)/));
 }
 
@@ -347,6 +357,44 @@ note("refused: ", explain \%refused);
     ok(gone($old), 'no lock: the old instance has ended');
     writable('no lock');
     all_there('no lock');
+}
+
+###############################################################################
+# the writer is reloaded under changes: its next worker goes first
+
+{
+    my $name = 'reloaded';
+    my ($old, $new) = begin($name);
+
+    changes(0.5, $name);
+    kill HUP => $old;
+    changes(3, $name);
+    kill QUIT => $old;
+    ok(gone($old), "$name: the old instance has ended");
+    writable($name);
+    all_there($name);
+}
+
+###############################################################################
+# an old worker with a request stays when the table was replaced, and must not
+# keep the file
+
+{
+    my $name = 'another zone';
+    my $held = $t->begin('/?a.delay=20000&b.delay=20000');
+
+    changes(0.3, $name);
+    configure('zone u 1m;');
+    $t->reload;
+    changes(0.3, $name);
+
+    my ($old, $new) = begin($name);
+    kill QUIT => $old;
+    writable($name);
+    ok(scalar(workers_of($old)), "$name: the request is still there");
+    $held->close;
+    ok(gone($old), "$name: the old instance has ended");
+    all_there($name);
 }
 
 ###############################################################################
