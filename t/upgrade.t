@@ -381,7 +381,10 @@ note("refused: ", explain \%refused);
 
 {
     my $name = 'another zone';
-    my $held = $t->begin('/?a.delay=20000&b.delay=20000');
+
+    # some at the worker that writes
+
+    my @held = map { $t->begin('/?a.delay=20000&b.delay=20000') } 1 .. 12;
 
     changes(0.3, $name);
     configure('zone u 1m;');
@@ -391,8 +394,8 @@ note("refused: ", explain \%refused);
     my ($old, $new) = begin($name);
     kill QUIT => $old;
     writable($name);
-    ok(scalar(workers_of($old)), "$name: the request is still there");
-    $held->close;
+    ok(scalar(workers_of($old)), "$name: requests are still there");
+    $_->close for @held;
     ok(gone($old), "$name: the old instance has ended");
     all_there($name);
 }
