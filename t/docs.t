@@ -12,6 +12,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 
 use LRT;
+use LRT::Manual;
 use LRT::Service;
 
 my $root    = "$FindBin::Bin/..";
@@ -36,95 +37,21 @@ sub slurp ($path) {
     return scalar <$f>;
 }
 
-my %manual = map { (s{^\Q$root\E/}{}r => slurp($_)) }
-    (map { "$root/$_.md" } qw(README SECURITY)), glob "$root/docs/*.md";
+my $manual = LRT::Manual->new;
+my %manual = map { $_ => $manual->text($_) } $manual->files;
 
 ###############################################################################
 # configurations
 
-# A configuration is a sequence of statements: "word ...;" or "word ... {...}".
-
-sub statements ($text) {
-    my ($from, $depth, @statements) = (0, 0);
-
-    while ($text =~ /\G(?:\#[^\n]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|
-                          [^\s;{}"'\#][^\s;{}]*|([;{}])|\s+)/gxs)
-    {
-        my $mark = $1 // next;
-        $depth += { '{' => 1, '}' => -1, ';' => 0 }->{$mark};
-        next if $depth || $mark eq '{';
-
-        push @statements, substr $text, $from, pos($text) - $from;
-        $from = pos $text;
-    }
-
-    die "no statement: ", substr $text, $from
-        if $depth || substr($text, $from) =~ /^\s*[^#\s]/m;
-
-    return @statements;
-}
-
-
-# What belongs into a server or a group is put there: the manual leaves out
-# what its reader has.
-
-sub place ($statement) {
-    my ($word) = $statement =~ /\A(?:\s|#[^\n]*\n)*(\S+?)[\s;]/
-        or die "no word: $statement\n";
-
-    return $word =~ /^(?:location|proxy_\w+)$/ ? 'server'
-         : $word =~ /^lrt_(?:health_check|slow_start|panic|state)$/
-             || $word =~ /^(?:\w+_ext|least_time|keepalive)$/
-             || $word eq 'server' && $statement !~ /\{/ ? 'upstream'
-         : 'http';
-}
-
-
-# Ports, files and names are those of this test.
-
-sub here ($text) {
-    $text =~ s{\b(listen\s+)(?:127\.0\.0\.1:)?(\d+)}
-              {${1}127.0.0.1:%%PORT_listen$2%%}g;
-    $text =~ s/\b(server\s*\{)(?![^\}]*\blisten\b)
-              /$1 listen 127.0.0.1:%%PORT_listen%%;/gx;
-    $text =~ s{unix:/run/nginx-api/}{unix:%%DIR%%/}g;
-    $text =~ s{/[\w/.-]+\.pem\b}{%%DIR%%/docs.pem}g;
-    $text =~ s{/[\w/.-]+\.key\b}{%%DIR%%/docs.key}g;
-    $text =~ s{/var/lib/nginx/lrt/}{%%DIR%%/lrt/}g;
-    $text =~ s{/var/log/nginx/}{%%DIR%%/manual-}g;
-    return $text;
-}
-
-
-sub configuration ($text) {
-    my %in = (http => '', server => '', upstream => '');
-
-    $in{ place($_) } .= $_ for statements($text);
-
-    my $http = $in{http};
-
-    $http .= "\nupstream docs {$in{upstream}\nserver 127.0.0.1:1; }"
-        if $in{upstream};
-    $http .= "\nserver {$in{server}\n}" if $in{server};
-
-    for my $group ($text =~ m{(?:proxy_pass\s+https?://|lrt_redirect\s+)(\w+)}g)
-    {
-        $http = "upstream $group { least_conn_ext; server 127.0.0.1:1; }\n"
-            . $http unless $http =~ /\bupstream\s+$group\s*\{/;
-    }
-
-    return here($http);
-}
-
 my $blocks = 0;
 
-for my $file (sort keys %manual) {
-    while ($manual{$file} =~ /^( *)```nginx\n(.*?)^\1```$/msg) {
-        my $text = $2;
-        my $line = 1 + (substr($manual{$file}, 0, $-[0]) =~ tr/\n//);
-        my ($good, $said) = $t->test_config(http => configuration($text));
+for my $file ($manual->files) {
+    for my $block ($manual->configurations($file)) {
+        my ($good, $said) = $t->test_config(
+            http => LRT::Manual::here($block->{http}));
 
-        ok($good, "$file:$line: nginx -t") or diag($text, $said);
+        ok($good, "$file:$block->{line}: nginx -t")
+            or diag($block->{text}, $said);
         $blocks++;
     }
 }
