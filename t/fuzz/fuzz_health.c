@@ -22,7 +22,7 @@
 
 
 #define SERVERS      4
-#define ROWS         64
+#define ROWS         4
 #define PROBERS      2
 
 #define must(condition)                                                       \
