@@ -8,7 +8,7 @@
  *   ngx_http_lrt_match.c     lrt_match
  *   ngx_http_lrt_trust.c     certificates
  *   ngx_http_lrt_check*.c    who probes, when, and what comes of it
- *   ngx_http_lrt_probe.c     one probe: connection, request, response
+ *   ngx_http_lrt_probe*.c    one probe: connection, request, response
  */
 
 
@@ -22,7 +22,11 @@
 #include "lrt_response.h"
 
 
-#define NGX_HTTP_LRT_CHECK_WHY  256
+#define NGX_HTTP_LRT_CHECK_WHY    256
+
+/* of a turn of the event loop, for starts of probes, and for their events */
+
+#define NGX_HTTP_LRT_CHECK_SLICE  500        /* us */
 
 
 /* a check as the worker that runs it knows it */

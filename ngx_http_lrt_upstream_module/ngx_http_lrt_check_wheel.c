@@ -11,7 +11,6 @@
 #include "ngx_http_lrt_checker.h"
 
 
-#define NGX_HTTP_LRT_CHECK_SLICE    1000     /* us of starts at a time */
 #define NGX_HTTP_LRT_CHECK_BUSY     1024     /* probes on their way */
 #define NGX_HTTP_LRT_CHECK_COUNT    500      /* ms between counts of requests */
 #define NGX_HTTP_LRT_CHECK_PART     8        /* that a group may have */

@@ -8,8 +8,9 @@
  *
  * The first bytes of an input say how to cut: SIZES sizes of pieces, which are
  * taken in turn.  Four more may choose a part of the text that is repeated,
- * since the limits of the parser are far above the length of inputs; not too
- * often, since that takes time.
+ * since the limits of the parser are far above the length of inputs; by a sum
+ * of all bytes it is not done too often, and pieces of long texts are longer,
+ * since all that takes time.
  */
 
 
@@ -24,6 +25,8 @@
 
 #define SIZES        8
 #define REPEAT       4
+#define RARE         16
+#define PIECES       1024                    /* and less than as many more */
 #define TEXT_LEN     (LRT_RESPONSE_HEAD + LRT_RESPONSE_BODY + 65536)
 
 #define must(condition)                                                       \
@@ -104,9 +107,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 static size_t
 expand(const uint8_t *p, size_t n)
 {
-    size_t  at, size, times, len;
+    size_t    at, size, times, len, i;
+    unsigned  sum;
 
-    times = (p[0] < 0xfe) ? 1 : (p[0] == 0xfe) ? 1 << 11 : 1 << 15;
+    for (sum = 0, i = 0; i < n; i++) {
+        sum += p[i];
+    }
+
+    times = (p[0] < 0xfe || sum % RARE) ? 1
+            : (p[0] == 0xfe)            ? 1 << 11 : 1 << 15;
     at = (size_t) p[1] << 8 | p[2];
     size = p[3];
 
@@ -142,7 +151,7 @@ static void
 parse(result_t *r, const uint8_t *sizes, size_t len)
 {
     char                    *line, *copy;
-    size_t                   n, at;
+    size_t                   n, at, scale;
     uint32_t                 i;
     lrt_str_t                body;
     lrt_response_rc_e        rc;
@@ -159,8 +168,10 @@ parse(result_t *r, const uint8_t *sizes, size_t len)
     line = malloc(LRT_RESPONSE_LINE);
     lrt_response_start(&r->open, line);
 
+    scale = len / PIECES + 1;
+
     for (at = 0, i = 0; at < len; at += n, i++) {
-        n = sizes ? sizes[i % SIZES] + (size_t) 1 : len;
+        n = sizes ? (sizes[i % SIZES] + 1) * scale : len;
         n = (n < len - at) ? n : len - at;
 
         copy = malloc(n);

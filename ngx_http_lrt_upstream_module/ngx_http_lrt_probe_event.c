@@ -1,0 +1,231 @@
+
+/*
+ * Copyright (C) the ngx_http_lrt_upstream_module authors
+ *
+ * When probes go on.  Whatever happens to their connections waits in a queue
+ * of their own until a turn of the event loop has served all requests, and
+ * then takes a slice of time; the next turn goes on where this one stopped.
+ * After a stall a thousand answers may be there at once.
+ */
+
+
+#include "ngx_http_lrt_probe.h"
+
+
+/* a timer may be so late before that says more of us than of the server */
+
+#define NGX_HTTP_LRT_PROBE_SLACK   100       /* ms */
+
+
+static void ngx_http_lrt_probe_slice(ngx_event_t *ev);
+static void ngx_http_lrt_probe_go_on(ngx_http_lrt_probe_t *probe,
+    ngx_event_t *ev);
+static void ngx_http_lrt_probe_connect_go_on(ngx_http_lrt_probe_t *probe);
+static void ngx_http_lrt_probe_idle_go_on(ngx_http_lrt_probe_t *probe);
+
+
+static ngx_queue_t  ngx_http_lrt_probe_events;
+static ngx_event_t  ngx_http_lrt_probe_turn;
+
+
+void
+ngx_http_lrt_probe_handler(ngx_event_t *ev)
+{
+    ngx_event_t           *turn;
+    ngx_connection_t      *c;
+    ngx_http_lrt_probe_t  *probe;
+
+    c = ev->data;
+
+    /* nginx needs a connection that no probe uses right now */
+
+    if (c->close) {
+        probe = c->data;
+        ngx_http_lrt_probe_end(probe->owner);
+        return;
+    }
+
+    turn = &ngx_http_lrt_probe_turn;
+
+    if (turn->handler == NULL) {
+        ngx_queue_init(&ngx_http_lrt_probe_events);
+        turn->handler = ngx_http_lrt_probe_slice;
+    }
+
+    ngx_post_event(ev, &ngx_http_lrt_probe_events);
+
+    turn->log = ngx_cycle->log;
+    ngx_post_event(turn, &ngx_posted_events);
+}
+
+
+static void
+ngx_http_lrt_probe_slice(ngx_event_t *turn)
+{
+    uint64_t           since;
+    ngx_event_t       *ev;
+    ngx_queue_t       *q;
+    ngx_connection_t  *c;
+
+    since = ngx_http_lrt_now();
+
+    while (!ngx_queue_empty(&ngx_http_lrt_probe_events)) {
+
+        if (ngx_http_lrt_now() - since > NGX_HTTP_LRT_CHECK_SLICE) {
+            ngx_post_event(turn, &ngx_posted_next_events);
+            return;
+        }
+
+        q = ngx_queue_head(&ngx_http_lrt_probe_events);
+        ev = ngx_queue_data(q, ngx_event_t, queue);
+
+        ngx_delete_posted_event(ev);
+
+        c = ev->data;
+        ngx_http_lrt_probe_go_on(c->data, ev);
+    }
+}
+
+
+/*
+ * The timer of a probe may be over while an event of before waits, so that one
+ * is looked at first wherever there are both.
+ */
+
+static void
+ngx_http_lrt_probe_go_on(ngx_http_lrt_probe_t *probe, ngx_event_t *ev)
+{
+    switch (probe->phase) {
+
+    case NGX_HTTP_LRT_PROBE_CONNECT:
+        ngx_http_lrt_probe_connect_go_on(probe);
+        return;
+
+#if (NGX_HTTP_SSL)
+    case NGX_HTTP_LRT_PROBE_HANDSHAKE:
+        ngx_http_lrt_probe_handshake(probe);
+        return;
+#endif
+
+    case NGX_HTTP_LRT_PROBE_ASK:
+
+        /* a response that does not wait for the whole request is read later */
+
+        if (ev->write) {
+            ngx_http_lrt_probe_ask(probe);
+
+        } else if (ev->timedout) {
+            ngx_http_lrt_probe_timed_out(probe);
+        }
+
+        return;
+
+    default:
+
+        /* methods without edges would tell for ever that it may be written */
+
+        if (ev->write) {
+            (void) ngx_handle_write_event(ev, 0);
+
+        } else if (probe->phase == NGX_HTTP_LRT_PROBE_READ) {
+            ngx_http_lrt_probe_read(probe);
+
+        } else {
+            ngx_http_lrt_probe_idle_go_on(probe);
+        }
+
+        return;
+    }
+}
+
+
+static void
+ngx_http_lrt_probe_connect_go_on(ngx_http_lrt_probe_t *probe)
+{
+    int                err;
+    socklen_t          len;
+    ngx_connection_t  *c;
+
+    c = probe->connection;
+
+    if (!c->write->ready) {
+
+        if (c->read->timedout) {
+            ngx_http_lrt_probe_timed_out(probe);
+        }
+
+        return;
+    }
+
+    err = 0;
+    len = sizeof(int);
+
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len) == -1) {
+        err = ngx_socket_errno;
+    }
+
+    if (err) {
+        ngx_http_lrt_probe_done(probe, ngx_http_lrt_probe_fault(err));
+        return;
+    }
+
+    ngx_http_lrt_probe_connected(probe);
+}
+
+
+/* the server has closed it, or says what nobody asked */
+
+static void
+ngx_http_lrt_probe_idle_go_on(ngx_http_lrt_probe_t *probe)
+{
+    char               buf[1];
+    ssize_t            n;
+    ngx_connection_t  *c;
+
+    c = probe->connection;
+    n = recv(c->fd, buf, 1, MSG_PEEK);
+
+    if (n == -1 && ngx_socket_errno == NGX_EAGAIN) {
+        c->read->ready = 0;
+
+        if (ngx_handle_read_event(c->read, 0) == NGX_OK) {
+            return;
+        }
+    }
+
+    ngx_http_lrt_probe_end(probe->owner);
+}
+
+
+void
+ngx_http_lrt_probe_timed_out(ngx_http_lrt_probe_t *probe)
+{
+    lrt_check_reason_e  reason;
+
+    /* a body that nobody asked about may come when it likes */
+
+    if (probe->phase == NGX_HTTP_LRT_PROBE_READ
+        && lrt_response_headed(&probe->response)
+        && !lrt_match_wants_body(probe->errand.question->match))
+    {
+        ngx_http_lrt_probe_judge(probe);
+        return;
+    }
+
+    if (ngx_http_lrt_now() / 1000
+        > probe->deadline + NGX_HTTP_LRT_PROBE_SLACK)
+    {
+        reason = LRT_CHECK_LATE;
+
+    } else if (probe->phase == NGX_HTTP_LRT_PROBE_CONNECT) {
+        reason = LRT_CHECK_CONNECT_TIMEOUT;
+
+    } else if (probe->phase == NGX_HTTP_LRT_PROBE_HANDSHAKE) {
+        reason = LRT_CHECK_TLS_TIMEOUT;
+
+    } else {
+        reason = LRT_CHECK_ANSWER_TIMEOUT;
+    }
+
+    ngx_http_lrt_probe_done(probe, reason);
+}
