@@ -169,4 +169,35 @@ void ngx_http_lrt_state_lock(ngx_http_lrt_job_t *job);
 void ngx_http_lrt_state_unlock(ngx_http_lrt_state_t *state, ngx_uint_t saved);
 
 
+/* ngx_http_lrt_state_worker.c */
+
+ngx_uint_t ngx_http_lrt_state_live(ngx_http_lrt_srv_conf_t *lscf);
+
+/* workers of a newer configuration see to the file, and know its checks */
+
+ngx_uint_t ngx_http_lrt_state_relieved(ngx_http_lrt_srv_conf_t *lscf);
+
+/* true: this worker has the lease, and its thread has nothing to do */
+
+ngx_uint_t ngx_http_lrt_state_collect(ngx_http_lrt_srv_conf_t *lscf,
+    uint64_t now);
+
+/* what is due, of one for whom the above is true */
+
+void ngx_http_lrt_state_work(ngx_http_lrt_srv_conf_t *lscf, uint64_t now);
+
+/* the thread's job, if it is done, after what it had of the worker */
+
+ngx_http_lrt_job_t *ngx_http_lrt_state_ended(ngx_http_lrt_state_t *state);
+
+/* the next one need not wait */
+
+void ngx_http_lrt_state_give(ngx_http_lrt_srv_conf_t *lscf, uint64_t now);
+
+/* ngx_http_lrt_state_leave.c: an old worker; one whose table was replaced */
+
+void ngx_http_lrt_state_leaving(ngx_http_lrt_srv_conf_t *lscf, uint64_t now);
+void ngx_http_lrt_state_leave(ngx_http_lrt_srv_conf_t *lscf);
+
+
 #endif /* _NGX_HTTP_LRT_STATE_H_INCLUDED_ */
