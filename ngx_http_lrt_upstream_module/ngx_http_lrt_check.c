@@ -99,21 +99,30 @@ ngx_http_lrt_check_stop(ngx_http_lrt_main_conf_t *lmcf)
 static void
 ngx_http_lrt_check_handler(ngx_event_t *ev)
 {
-    uint64_t                    now;
-    ngx_uint_t                  i;
+    uint64_t                    now, since;
+    ngx_uint_t                  i, n;
     ngx_msec_t                  delay, next;
     ngx_connection_t           *dumb;
     ngx_http_lrt_checker_t     *checker;
     ngx_http_lrt_srv_conf_t   **lscf;
     ngx_http_lrt_main_conf_t   *lmcf;
 
+    static ngx_uint_t  first;
+
     dumb = ev->data;
     lmcf = dumb->data;
     lscf = lmcf->groups.elts;
 
     next = NGX_TIMER_INFINITE;
+    since = ngx_http_lrt_now();
 
-    for (i = 0; i < lmcf->groups.nelts; i++) {
+    /* all share a slice of time: each time another one comes first */
+
+    first++;
+
+    for (n = 0; n < lmcf->groups.nelts; n++) {
+
+        i = (first + n) % lmcf->groups.nelts;
 
         if (lscf[i]->checker == NULL && lscf[i]->beat >= LRT_RHYTHM_MAX_BEAT) {
             continue;
@@ -123,7 +132,7 @@ ngx_http_lrt_check_handler(ngx_event_t *ev)
         checker = ngx_http_lrt_check_group(lscf[i], i, now);
 
         if (checker) {
-            delay = ngx_http_lrt_checker_run(checker, now);
+            delay = ngx_http_lrt_checker_run(checker, now, since);
             next = ngx_min(next, delay);
         }
 

@@ -14,7 +14,8 @@
 #define NGX_HTTP_LRT_CHECK_BUSY     1024     /* probes on their way */
 #define NGX_HTTP_LRT_CHECK_COUNT    500      /* ms between counts of requests */
 #define NGX_HTTP_LRT_CHECK_PART     8        /* that a group may have */
-#define NGX_HTTP_LRT_CHECK_FIRST    1000     /* ms in which first probes start */
+#define NGX_HTTP_LRT_CHECK_FIRST    1000     /* ms in which first ones start */
+
 
 static void ngx_http_lrt_checker_round(ngx_http_lrt_checker_t *checker,
     ngx_uint_t i, uint64_t now);
@@ -229,10 +230,10 @@ ngx_http_lrt_checker_refill(ngx_http_lrt_checker_t *checker, uint64_t now)
 
 
 ngx_msec_t
-ngx_http_lrt_checker_run(ngx_http_lrt_checker_t *checker, uint64_t now)
+ngx_http_lrt_checker_run(ngx_http_lrt_checker_t *checker, uint64_t now,
+    uint64_t since)
 {
     uint32_t              n, next, *bucket;
-    uint64_t              since;
     ngx_uint_t            i, limit, part;
     ngx_http_lrt_task_t  *task;
 
@@ -254,7 +255,6 @@ ngx_http_lrt_checker_run(ngx_http_lrt_checker_t *checker, uint64_t now)
         }
     }
 
-    since = ngx_http_lrt_now();
     limit = ngx_min(ngx_cycle->connection_n / 4, NGX_HTTP_LRT_CHECK_BUSY);
 
     /* groups whose servers hang leave some to the others */

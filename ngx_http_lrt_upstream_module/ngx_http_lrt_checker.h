@@ -94,10 +94,13 @@ ngx_uint_t ngx_http_lrt_checker_wishes(ngx_http_lrt_checker_t *checker,
     uint64_t now);
 void ngx_http_lrt_checker_count(ngx_http_lrt_checker_t *checker, uint64_t now);
 
-/* starts what is due, and tells when to come again */
+/*
+ * Starts what is due as long as the slice of all groups lasts, which began at
+ * "since" (us), and tells when to come again.
+ */
 
 ngx_msec_t ngx_http_lrt_checker_run(ngx_http_lrt_checker_t *checker,
-    uint64_t now);
+    uint64_t now, uint64_t since);
 
 /* ngx_http_lrt_check_task.c */
 

@@ -273,6 +273,9 @@ ngx_http_lrt_probe_ask(ngx_http_lrt_probe_t *probe)
         if (n == NGX_AGAIN) {
             if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
                 ngx_http_lrt_probe_done(probe, LRT_CHECK_LOCAL_OTHER);
+
+            } else if (c->read->timedout) {
+                ngx_http_lrt_probe_timed_out(probe);
             }
 
             return;
@@ -301,7 +304,8 @@ ngx_http_lrt_probe_ask(ngx_http_lrt_probe_t *probe)
 
 /*
  * A server may close a kept connection at any time, also in the moment in
- * which a request is on its way: that is asked again, and once.
+ * which a request is on its way: that is asked again, and once.  If it is too
+ * late for that, nobody knows what the server would say.
  */
 
 void
@@ -309,6 +313,12 @@ ngx_http_lrt_probe_broken(ngx_http_lrt_probe_t *probe,
     lrt_check_reason_e reason)
 {
     if (probe->reused && !probe->answered) {
+
+        if (ngx_http_lrt_now() / 1000 >= probe->deadline) {
+            ngx_http_lrt_probe_done(probe, LRT_CHECK_LATE);
+            return;
+        }
+
         ngx_http_lrt_probe_close(probe);
         ngx_http_lrt_probe_connect(probe);
         return;
@@ -337,7 +347,12 @@ ngx_http_lrt_probe_done(ngx_http_lrt_probe_t *probe,
                  : lrt_check_reason_local(reason) ? LRT_PROBE_UNCLEAR
                                                   : LRT_PROBE_FAILED;
     result.reason = reason;
-    result.time = ngx_http_lrt_now() - probe->asked;
+
+    /* not what its answer has waited here for requests to be served */
+
+    result.time = ((probe->told > probe->asked) ? probe->told
+                                                : ngx_http_lrt_now())
+                  - probe->asked;
 
     if (probe->phase == NGX_HTTP_LRT_PROBE_READ
         && (probe->response.rc != LRT_RESPONSE_AGAIN

@@ -41,6 +41,7 @@ struct ngx_http_lrt_probe_s {
     uint64_t                     deadline;       /* ms */
     uint64_t                     opened;         /* ms, the connection */
     uint64_t                     asked;          /* us */
+    uint64_t                     told;           /* us, of the last event */
 
     size_t                       sent;
     lrt_response_t               response;

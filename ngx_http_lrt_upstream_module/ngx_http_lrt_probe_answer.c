@@ -42,6 +42,12 @@ ngx_http_lrt_probe_read(ngx_http_lrt_probe_t *probe)
 
     turn = 0;
 
+    /* of very many events nginx may not have been told all yet */
+
+    if (rev->timedout) {
+        rev->available = -1;
+    }
+
     do {
         n = c->recv(c, buf, sizeof(buf));
 
@@ -78,20 +84,20 @@ ngx_http_lrt_probe_read(ngx_http_lrt_probe_t *probe)
 
     } while (rev->ready && turn < NGX_HTTP_LRT_PROBE_TURN);
 
-    if (rev->timedout) {
-        ngx_http_lrt_probe_timed_out(probe);
-        return;
-    }
-
     /* others have their turn, too */
 
-    if (rev->ready) {
+    if (rev->ready || rev->posted) {
         ngx_http_lrt_probe_handler(rev);
         return;
     }
 
     if (ngx_handle_read_event(rev, 0) != NGX_OK) {
         ngx_http_lrt_probe_done(probe, LRT_CHECK_LOCAL_OTHER);
+        return;
+    }
+
+    if (rev->timedout) {
+        ngx_http_lrt_probe_timed_out(probe);
     }
 }
 

@@ -16,8 +16,17 @@
 
 #define NGX_HTTP_LRT_PROBE_SLACK   100       /* ms */
 
+/*
+ * Where turns are so long that events have waited for some of them, a part of
+ * that time is added to the slice.
+ */
 
-static void ngx_http_lrt_probe_slice(ngx_event_t *ev);
+#define NGX_HTTP_LRT_PROBE_PART    32
+#define NGX_HTTP_LRT_PROBE_MORE    4000      /* us at most */
+
+
+static void ngx_http_lrt_probe_later(ngx_event_t *ev);
+static void ngx_http_lrt_probe_slice(ngx_event_t *turn);
 static void ngx_http_lrt_probe_go_on(ngx_http_lrt_probe_t *probe,
     ngx_event_t *ev);
 static void ngx_http_lrt_probe_connect_go_on(ngx_http_lrt_probe_t *probe);
@@ -26,6 +35,7 @@ static void ngx_http_lrt_probe_idle_go_on(ngx_http_lrt_probe_t *probe);
 
 static ngx_queue_t  ngx_http_lrt_probe_events;
 static ngx_event_t  ngx_http_lrt_probe_turn;
+static ngx_event_t  ngx_http_lrt_probe_next_turn;
 
 
 void
@@ -36,12 +46,19 @@ ngx_http_lrt_probe_handler(ngx_event_t *ev)
     ngx_http_lrt_probe_t  *probe;
 
     c = ev->data;
+    probe = c->data;
 
     /* nginx needs a connection that no probe uses right now */
 
     if (c->close) {
-        probe = c->data;
         ngx_http_lrt_probe_end(probe->owner);
+        return;
+    }
+
+    /* each answer tells of room to write, too, in which nobody is interested */
+
+    if (ev->write && probe->phase >= NGX_HTTP_LRT_PROBE_READ) {
+        (void) ngx_handle_write_event(ev, 0);
         return;
     }
 
@@ -50,6 +67,11 @@ ngx_http_lrt_probe_handler(ngx_event_t *ev)
     if (turn->handler == NULL) {
         ngx_queue_init(&ngx_http_lrt_probe_events);
         turn->handler = ngx_http_lrt_probe_slice;
+        ngx_http_lrt_probe_next_turn.handler = ngx_http_lrt_probe_later;
+    }
+
+    if (!c->read->posted && !c->write->posted) {
+        probe->told = ngx_http_lrt_now();
     }
 
     ngx_post_event(ev, &ngx_http_lrt_probe_events);
@@ -59,30 +81,56 @@ ngx_http_lrt_probe_handler(ngx_event_t *ev)
 }
 
 
+/* what is posted for the next turn stands before all else there */
+
+static void
+ngx_http_lrt_probe_later(ngx_event_t *ev)
+{
+    ngx_post_event(&ngx_http_lrt_probe_turn, &ngx_posted_events);
+}
+
+
 static void
 ngx_http_lrt_probe_slice(ngx_event_t *turn)
 {
-    uint64_t           since;
-    ngx_event_t       *ev;
-    ngx_queue_t       *q;
-    ngx_connection_t  *c;
+    uint64_t               since, limit;
+    ngx_event_t           *ev;
+    ngx_queue_t           *q;
+    ngx_connection_t      *c;
+    ngx_http_lrt_probe_t  *probe;
 
     since = ngx_http_lrt_now();
+    limit = 0;
 
     while (!ngx_queue_empty(&ngx_http_lrt_probe_events)) {
 
-        if (ngx_http_lrt_now() - since > NGX_HTTP_LRT_CHECK_SLICE) {
-            ngx_post_event(turn, &ngx_posted_next_events);
+        q = ngx_queue_head(&ngx_http_lrt_probe_events);
+        ev = ngx_queue_data(q, ngx_event_t, queue);
+        c = ev->data;
+        probe = c->data;
+
+        if (limit == 0) {
+            limit = (since - probe->told) / NGX_HTTP_LRT_PROBE_PART;
+            limit = NGX_HTTP_LRT_CHECK_SLICE
+                    + ngx_min(limit, NGX_HTTP_LRT_PROBE_MORE);
+
+        } else if (ngx_http_lrt_now() - since > limit) {
+
+            /* who has more to read than it may at a time has posted it again */
+
+            if (turn->posted) {
+                ngx_delete_posted_event(turn);
+            }
+
+            ngx_http_lrt_probe_next_turn.log = ngx_cycle->log;
+            ngx_post_event(&ngx_http_lrt_probe_next_turn,
+                           &ngx_posted_next_events);
             return;
         }
 
-        q = ngx_queue_head(&ngx_http_lrt_probe_events);
-        ev = ngx_queue_data(q, ngx_event_t, queue);
-
         ngx_delete_posted_event(ev);
 
-        c = ev->data;
-        ngx_http_lrt_probe_go_on(c->data, ev);
+        ngx_http_lrt_probe_go_on(probe, ev);
     }
 }
 
@@ -111,29 +159,19 @@ ngx_http_lrt_probe_go_on(ngx_http_lrt_probe_t *probe, ngx_event_t *ev)
 
         /* a response that does not wait for the whole request is read later */
 
-        if (ev->write) {
-            ngx_http_lrt_probe_ask(probe);
-
-        } else if (ev->timedout) {
-            ngx_http_lrt_probe_timed_out(probe);
+        if (!ev->write) {
+            (void) ngx_handle_read_event(ev, 0);
         }
 
+        ngx_http_lrt_probe_ask(probe);
         return;
 
-    default:
+    case NGX_HTTP_LRT_PROBE_READ:
+        ngx_http_lrt_probe_read(probe);
+        return;
 
-        /* methods without edges would tell for ever that it may be written */
-
-        if (ev->write) {
-            (void) ngx_handle_write_event(ev, 0);
-
-        } else if (probe->phase == NGX_HTTP_LRT_PROBE_READ) {
-            ngx_http_lrt_probe_read(probe);
-
-        } else {
-            ngx_http_lrt_probe_idle_go_on(probe);
-        }
-
+    default: /* NGX_HTTP_LRT_PROBE_IDLE */
+        ngx_http_lrt_probe_idle_go_on(probe);
         return;
     }
 }
@@ -144,16 +182,12 @@ ngx_http_lrt_probe_connect_go_on(ngx_http_lrt_probe_t *probe)
 {
     int                err;
     socklen_t          len;
+    ngx_sockaddr_t     sa;
     ngx_connection_t  *c;
 
     c = probe->connection;
 
-    if (!c->write->ready) {
-
-        if (c->read->timedout) {
-            ngx_http_lrt_probe_timed_out(probe);
-        }
-
+    if (!c->write->ready && !c->read->timedout) {
         return;
     }
 
@@ -166,6 +200,15 @@ ngx_http_lrt_probe_connect_go_on(ngx_http_lrt_probe_t *probe)
 
     if (err) {
         ngx_http_lrt_probe_done(probe, ngx_http_lrt_probe_fault(err));
+        return;
+    }
+
+    /* of very many events nginx may not have been told all yet */
+
+    len = sizeof(ngx_sockaddr_t);
+
+    if (!c->write->ready && getpeername(c->fd, &sa.sockaddr, &len) == -1) {
+        ngx_http_lrt_probe_timed_out(probe);
         return;
     }
 
@@ -200,7 +243,20 @@ ngx_http_lrt_probe_idle_go_on(ngx_http_lrt_probe_t *probe)
 void
 ngx_http_lrt_probe_timed_out(ngx_http_lrt_probe_t *probe)
 {
-    lrt_check_reason_e  reason;
+    uint64_t             now;
+    ngx_event_t         *rev;
+    lrt_check_reason_e   reason;
+
+    /* nginx's timers count from when a turn began, which may be long ago */
+
+    now = ngx_http_lrt_now() / 1000;
+
+    if (now < probe->deadline) {
+        rev = probe->connection->read;
+        rev->timedout = 0;
+        ngx_add_timer(rev, (ngx_msec_t) (probe->deadline - now));
+        return;
+    }
 
     /* a body that nobody asked about may come when it likes */
 
@@ -212,9 +268,7 @@ ngx_http_lrt_probe_timed_out(ngx_http_lrt_probe_t *probe)
         return;
     }
 
-    if (ngx_http_lrt_now() / 1000
-        > probe->deadline + NGX_HTTP_LRT_PROBE_SLACK)
-    {
+    if (probe->told / 1000 > probe->deadline + NGX_HTTP_LRT_PROBE_SLACK) {
         reason = LRT_CHECK_LATE;
 
     } else if (probe->phase == NGX_HTTP_LRT_PROBE_CONNECT) {

@@ -15,7 +15,8 @@ use LRT;
 use LRT::Checks;
 
 use constant {
-    MANY    => 600,
+    MANY    => 300,
+    ANSWER  => 80 * 1024,       # more than is read of one at a time
     TIMEOUT => 2,               # seconds, and the interval
     ASLEEP  => 0.5,             # less than what makes another one take over
 };
@@ -27,8 +28,12 @@ my $backend = LRT->new(name => 'health_stall_backend', need => [qw(module)]);
 $backend->conf(workers => 1, events => 'worker_connections 2048;', http => q{
     access_log off;
     keepalive_timeout 1h;
-    server { listen 127.0.0.1:%%PORT_probed%% backlog=1024; return 200 ok; }
+    server {
+        listen 127.0.0.1:%%PORT_probed%% backlog=1024;
+        root %%DIR%%;
+    }
 });
+$backend->write('answer', 'x' x ANSWER);
 $backend->start;
 
 my ($probed) = $backend->workers;
@@ -39,7 +44,7 @@ my $u = LRT::Checks->new($t, 'u');
 $t->conf(workers => 1, events => 'worker_connections 8192;', http => '
     upstream u {
         zone u 4m;
-        lrt_health_check interval=' . TIMEOUT . 's timeout=' . TIMEOUT . 's
+        lrt_health_check uri=/answer interval=' . TIMEOUT . 's timeout=' . TIMEOUT . 's
                          fails=1 keepalive_time=1h port='
                          . $backend->port('probed') . ';
     ' . join("\n", map { "server 127.0.0.1:$_;" } 10001 .. 10000 + MANY) . '
