@@ -265,9 +265,10 @@ lrt_spread_deviation(uint64_t word)
 
 /*
  * The mean of n samples lies, by chance, within the standard deviation over
- * the root of n.  The deviation itself is not known well from few samples: for want of more, a
- * single one may be two octaves away.  What is beyond counts in full: to take
- * the part off that may be chance would make slow servers look faster.
+ * the root of n.  The deviation itself is not known well from few samples: for
+ * want of more, a single one may be two octaves away.  What is beyond counts in
+ * full: to take the part off that may be chance would make slow servers look
+ * faster.
  */
 
 uint32_t

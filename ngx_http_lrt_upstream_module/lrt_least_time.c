@@ -150,16 +150,16 @@ lrt_least_time_shown(uint64_t key)
         return 0;
     }
 
-    log = key & (LRT_LEAST_TIME_LAST - 1);
+    log = (key & (LRT_LEAST_TIME_LAST - 1)) + LRT_LEAST_TIME_PARTS;
     base = ((uint64_t) LRT_LEAST_TIME_SHIFT << 32) * LRT_LEAST_TIME_POWER / 256;
-    log = (log + LRT_LEAST_TIME_PARTS > base) ? log + LRT_LEAST_TIME_PARTS - base
-                                              : 0;
+    log = (log > base) ? log - base : 0;
 
     /* for a moment it may be the rank of another method */
 
     log = (log < LRT_LEAST_TIME_SHOWN) ? log : LRT_LEAST_TIME_SHOWN;
 
-    return lrt_exp2(log) | (key >= LRT_LEAST_TIME_LAST ? (uint64_t) 1 << 62 : 0);
+    return lrt_exp2(log)
+           | (key >= LRT_LEAST_TIME_LAST ? (uint64_t) 1 << 62 : 0);
 }
 
 

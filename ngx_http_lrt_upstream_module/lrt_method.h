@@ -21,7 +21,7 @@
 /* who asks, for methods that bind clients to servers */
 
 typedef struct {
-    const uint8_t       *data;               /* in network order if an address */
+    const uint8_t       *data;              /* in network order if an address */
     uint32_t             len;                /* 0: nobody can tell */
     uint32_t             bits;               /* that count */
 } lrt_client_t;

@@ -58,7 +58,7 @@ lrt_passive_failed(const lrt_params_t *params, lrt_hot_t *hot, uint64_t now)
 {
     uint32_t  fails;
 
-    /* the times first: with an old one the last failure would ask for a trial */
+    /* times first: with an old one the last failure would ask for a trial */
 
     lrt_store(&hot->accessed, now);
     lrt_store(&hot->checked, now);

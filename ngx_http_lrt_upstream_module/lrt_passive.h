@@ -40,7 +40,7 @@ uint64_t lrt_passive_until(const lrt_params_t *params, const lrt_hot_t *hot);
 unsigned lrt_passive_pick(const lrt_params_t *params, lrt_hot_t *hot,
     uint64_t now);
 
-/* what a failure does: nothing yet, or it shuts the server out, or keeps it so */
+/* what a failure does: nothing yet, it shuts the server out, or keeps it so */
 
 typedef enum {
     LRT_PASSIVE_COUNTED = 0,

@@ -30,8 +30,8 @@ typedef enum {
 lrt_quiet_e lrt_quiet(uint64_t *word, uint64_t now);
 
 /*
- * Lines of a minute that is over, if some of them were left out; 0 if not.  Each
- * minute is told to one caller, who asks before lrt_quiet() begins another.
+ * Lines of a minute that is over, if some of them were left out; 0 if not.
+ * Each minute is told to one caller, who asks before lrt_quiet() begins anew.
  */
 
 uint32_t lrt_quiet_over(uint64_t *word, uint64_t now);

@@ -231,7 +231,11 @@ lrt_rank_afford(lrt_table_t *t, uint64_t now)
 static const lrt_method_t *
 lrt_rank_method(const lrt_table_t *t)
 {
-    return lrt_method(lrt_table_side(t, lrt_table_generation(t))->policy.method);
+    const lrt_side_t  *side;
+
+    side = lrt_table_side(t, lrt_table_generation(t));
+
+    return lrt_method(side->policy.method);
 }
 
 

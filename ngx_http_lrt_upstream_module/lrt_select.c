@@ -282,7 +282,8 @@ lrt_select_errors(lrt_table_t *t, uint32_t slot, unsigned failed)
     }
 
     n = (uint32_t) lrt_load(&t->head->known.value);
-    sum = (int64_t) lrt_load(&t->head->learned.errors) - lrt_errors_part(before);
+    sum = (int64_t) lrt_load(&t->head->learned.errors)
+          - lrt_errors_part(before);
     usual = (n > 1 && sum > 0) ? (uint32_t) (sum / (n - 1)) : 0;
 
     after = lrt_errors_add(before, failed, usual);
@@ -350,8 +351,8 @@ lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
 
 
 /*
- * Returns whether the rank of the server is another one, maybe.  Two workers at once may lose a
- * sample, which is no more than one less.
+ * Returns whether the rank of the server is another one, maybe.  Two workers at
+ * once may lose a sample, which is no more than one less.
  */
 
 static unsigned

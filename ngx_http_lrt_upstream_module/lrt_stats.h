@@ -41,7 +41,7 @@ typedef struct {
     uint64_t             received;
     uint64_t             time;               /* us, pick to last byte */
     uint64_t             header;             /* us, request to header; or 0 */
-    uint64_t             last_byte;          /* us, request to last byte; or 0 */
+    uint64_t             last_byte;         /* us, request to last byte; or 0 */
     uint32_t             status;             /* 0: no response */
     unsigned             failed:1;
     unsigned             complete:1;         /* "time" is that of a response */

@@ -172,7 +172,7 @@ typedef struct {
     lrt_str_t            server;         /* text of the "server" directive */
     lrt_str_t            route;
     uint64_t             sid;            /* hash of its name in cookies, or 0 */
-    uint64_t             ident;          /* that it had before a restart, or 0 */
+    uint64_t             ident;         /* that it had before a restart, or 0 */
 } lrt_server_t;
 
 

@@ -125,7 +125,7 @@ typedef struct {
     uint32_t                         owned_mask;
     uint64_t                         cuts;       /* seen by this process */
     ngx_http_lrt_checker_t          *checker;    /* NULL: another one probes */
-    ngx_msec_t                       beat;       /* until somebody looks again */
+    ngx_msec_t                       beat;      /* until somebody looks again */
     ngx_http_lrt_complaint_t         complaint[NGX_HTTP_LRT_COMPLAINTS];
 } ngx_http_lrt_srv_conf_t;
 
@@ -262,7 +262,7 @@ void ngx_http_lrt_publish_lag(ngx_http_lrt_main_conf_t *lmcf, uint64_t now);
 ngx_int_t ngx_http_lrt_ask(ngx_http_request_t *r,
     ngx_http_lrt_srv_conf_t *lscf, uint64_t now, lrt_ask_t *ask);
 
-/* ngx_http_lrt_sid.c: names of servers in cookies, as stock methods make them */
+/* ngx_http_lrt_sid.c: names of servers in cookies, as of stock methods */
 
 #define NGX_HTTP_LRT_SID_LEN  32
 
@@ -274,7 +274,7 @@ uint64_t ngx_http_lrt_sid_hash(const ngx_str_t *sid);
 
 char *ngx_http_lrt_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
-/* an error page of nginx in such a location becomes JSON: NGX_DECLINED if not */
+/* an error page of nginx in such a location becomes JSON, or NGX_DECLINED */
 
 ngx_int_t ngx_http_lrt_api_page(ngx_http_request_t *r);
 ngx_int_t ngx_http_lrt_api_page_body(ngx_http_request_t *r, ngx_chain_t *in,

@@ -101,7 +101,7 @@ struct ngx_http_lrt_api_s {
     ngx_buf_t                       *object;     /* text of one */
     ngx_http_lrt_api_pt              then;
     ngx_array_t                      specs;      /* ngx_http_lrt_spec_t */
-    uint32_t                         extra;      /* for which there is no room */
+    uint32_t                         extra;     /* for which there is no room */
     lrt_change_t                    *changes;
     ngx_http_lrt_api_commit_pt       commit;
     lrt_plan_t                       plan;       /* of a list */

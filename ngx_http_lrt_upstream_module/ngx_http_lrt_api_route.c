@@ -163,7 +163,7 @@ missing:
 }
 
 
-/* parts between slashes, a last slash does not count; more than fit: one more */
+/* parts between slashes, a last one does not count; more than fit: one more */
 
 static ngx_uint_t
 ngx_http_lrt_api_parts(ngx_str_t *path, ngx_str_t *part)

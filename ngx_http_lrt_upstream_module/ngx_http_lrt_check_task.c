@@ -187,8 +187,8 @@ ngx_http_lrt_task_sum_up(ngx_http_lrt_task_t *task, uint64_t now)
     word = lrt_load(&t->hot[task->begun.slot].health);
 
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                  "upstream \"%V\": server %*s, id %uL, changed state %uD times "
-                  "in the last minute, and is %s; %uD turns so far",
+                  "upstream \"%V\": server %*s, id %uL, changed state %uD "
+                  "times in the last minute, and is %s; %uD turns so far",
                   &task->checker->group->upstream->host, name.len, name.data,
                   task->begun.ident - 1, n,
                   ngx_http_lrt_uses[lrt_health_use(word)],

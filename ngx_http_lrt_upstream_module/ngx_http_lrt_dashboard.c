@@ -165,7 +165,8 @@ ngx_http_lrt_dashboard_seal(ngx_conf_t *cf, ngx_http_lrt_page_t *page)
 
     policy = ngx_pnalloc(cf->pool, sizeof(NGX_HTTP_LRT_DASHBOARD_POLICY)
                                    + script.len + style.len);
-    tag = ngx_pnalloc(cf->pool, sizeof("\"\"") + 2 * NGX_HTTP_LRT_DASHBOARD_TAG);
+    tag = ngx_pnalloc(cf->pool, sizeof("\"\"")
+                                + 2 * NGX_HTTP_LRT_DASHBOARD_TAG);
 
     if (policy == NULL || tag == NULL) {
         return NGX_ERROR;

@@ -37,7 +37,7 @@ struct ngx_http_lrt_job_s {
     uint32_t               finished;     /* by lrt_load() */
 
     char                  *path;         /* in the same piece of memory */
-    uint64_t               known;        /* hash of the file; 0: there is none */
+    uint64_t               known;       /* hash of the file; 0: there is none */
     size_t                 max;          /* of the file, 0: as any */
     mode_t                 mode;         /* of the file, 0: as it has */
     unsigned               over:1;       /* replace whatever is there */

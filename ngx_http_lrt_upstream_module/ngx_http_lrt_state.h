@@ -37,7 +37,7 @@ struct ngx_http_lrt_state_s {
     uint64_t                  retry;
     uint64_t                  complained;    /* generation */
     ngx_uint_t                edited;        /* look before it is written */
-    ngx_uint_t                teach;         /* learned values, before it ends */
+    ngx_uint_t                teach;        /* learned values, before it ends */
     ngx_uint_t                unlearned;     /* they could not be saved */
     int                       lock;          /* of FILE.lock, or -1 */
     uint32_t                  vacant;        /* looks that found it free */
@@ -152,7 +152,7 @@ ngx_int_t ngx_http_lrt_learned_read(ngx_http_lrt_srv_conf_t *lscf,
 uint64_t ngx_http_lrt_learned_print(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_out_t *o);
 
-/* whether it is time to look if there is something new, and the job that does */
+/* whether it is time to look for something new, and the job that does */
 
 ngx_uint_t ngx_http_lrt_learned_is_due(lrt_table_t *t, uint64_t now);
 void ngx_http_lrt_learned_job(ngx_http_lrt_job_t *job);

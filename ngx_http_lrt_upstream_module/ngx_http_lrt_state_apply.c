@@ -194,7 +194,8 @@ ngx_http_lrt_state_log(ngx_http_lrt_srv_conf_t *lscf,
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                   "upstream \"%V\": state file \"%V\" applied: %uD added, "
-                  "%uD removed, %uD updated, %uD unchanged; generation %uL%*s%s",
+                  "%uD removed, %uD updated, %uD unchanged; "
+                  "generation %uL%*s%s",
                   &lscf->upstream->host, &lscf->state->path, plan->added,
                   plan->removed, plan->updated, plan->unchanged,
                   lrt_table_generation(&lscf->table), (size_t) (p - text),

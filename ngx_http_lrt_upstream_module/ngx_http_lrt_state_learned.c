@@ -514,7 +514,7 @@ ngx_http_lrt_learned_job(ngx_http_lrt_job_t *job)
 }
 
 
-/* an estimate that was never made, and errors that there were not, are left out */
+/* an estimate that was never made, and errors that never were, are left out */
 
 uint64_t
 ngx_http_lrt_learned_print(ngx_http_lrt_srv_conf_t *lscf,

@@ -519,7 +519,7 @@ ngx_http_lrt_state_saved(ngx_http_lrt_srv_conf_t *lscf,
 
     case NGX_HTTP_LRT_JOB_EDITED:
 
-        /* the edit is looked at first, and our change is part of what it meets */
+        /* the edit is looked at first, our change is part of what it meets */
 
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "state file \"%V\" of upstream \"%V\" was edited while "
