@@ -180,6 +180,7 @@ ngx_http_lrt_state_exit(ngx_http_lrt_main_conf_t *lmcf)
 static ngx_uint_t
 ngx_http_lrt_state_may_leave(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
 {
+    ngx_http_lrt_job_t    *job;
     ngx_http_lrt_state_t  *state;
 
     state = lscf->state;
@@ -192,10 +193,24 @@ ngx_http_lrt_state_may_leave(ngx_http_lrt_srv_conf_t *lscf, uint64_t now)
         ngx_http_lrt_state_work(lscf, now);
     }
 
-    /* the configuration that its thread reads is freed when he has left */
+    /*
+     * The configuration that its thread reads is freed when he has left; and
+     * what has just been done is looked at the next time.
+     */
 
-    if (state->job && !lrt_load(&state->job->finished)) {
-        return 0;
+    if (state->job) {
+
+        if (ngx_http_lrt_state_live(lscf)) {
+            return 0;
+        }
+
+        job = ngx_http_lrt_state_ended(state);
+
+        if (job == NULL) {
+            return 0;
+        }
+
+        ngx_http_lrt_state_free(job);
     }
 
     if (ngx_http_lrt_state_has_more(lscf)

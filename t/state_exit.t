@@ -87,7 +87,7 @@ my $leader = leader();
 my $server = slow_disk(60_000, 'stopped');
 kill STOP => $leader;
 $shim->set(delay => 0);
-kill QUIT => $t->master_pid;
+$t->signal('QUIT');
 
 ok($t->wait_for(sub { listed($server) }, 5),
     'stopped: another one has saved it before he left');
