@@ -93,6 +93,47 @@ lrt_rhythm_first(const lrt_check_t *check, uint32_t started, uint64_t window,
 }
 
 
+void
+lrt_rhythm_extra(lrt_due_t *due, uint64_t n, uint64_t window, uint64_t now,
+    uint64_t random)
+{
+    uint64_t  at;
+
+    if (due->extra == 0) {
+        due->regular = due->next;
+    }
+
+    n += due->extra;
+    due->extra = lrt_rhythm_between(n, 0, LRT_RHYTHM_MAX_EXTRA);
+
+    at = now + random % (window + 1);
+
+    if (at < due->next) {
+        due->next = at;
+    }
+}
+
+
+void
+lrt_rhythm_next(lrt_due_t *due, uint64_t delay, uint64_t window, uint64_t now,
+    uint64_t random)
+{
+    uint64_t  at;
+
+    if (due->extra && due->next < due->regular) {
+        due->extra--;
+
+    } else {
+        due->regular = (due->next + delay > now) ? due->next + delay
+                                                 : now + delay;
+    }
+
+    at = now + window / 2 + random % (window + 1);
+
+    due->next = (due->extra && at < due->regular) ? at : due->regular;
+}
+
+
 static uint64_t
 lrt_rhythm_spare(const lrt_check_t *check)
 {

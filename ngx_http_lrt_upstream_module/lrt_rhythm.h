@@ -47,6 +47,20 @@ typedef struct {
 #define lrt_started_time(word)    ((word) & ~(uint32_t) 1)
 
 
+/*
+ * When a server is probed next, ms: regularly, and as often as extra probes are
+ * owed to it in between.
+ */
+
+typedef struct {
+    uint64_t             next;
+    uint64_t             regular;        /* if there are extra ones */
+    uint32_t             extra;
+} lrt_due_t;
+
+#define LRT_RHYTHM_MAX_EXTRA  10
+
+
 void lrt_rhythm(const lrt_settings_t *settings, lrt_rhythm_t *rhythm);
 
 /* ms from the beginning of a probe to that of the next one */
@@ -61,6 +75,19 @@ uint64_t lrt_rhythm_delay(const lrt_check_t *check, uint64_t random);
 
 uint64_t lrt_rhythm_first(const lrt_check_t *check, uint32_t started,
     uint64_t window, uint64_t now, uint64_t random);
+
+/*
+ * Extra probes, so many: each comes in a window of its own, and what is due
+ * regularly comes as ever.
+ */
+
+void lrt_rhythm_extra(lrt_due_t *due, uint64_t n, uint64_t window, uint64_t now,
+    uint64_t random);
+
+/* a probe begins: the next regular one is "delay" after this, if this is one */
+
+void lrt_rhythm_next(lrt_due_t *due, uint64_t delay, uint64_t window,
+    uint64_t now, uint64_t random);
 
 
 #endif /* _LRT_RHYTHM_H_INCLUDED_ */

@@ -15,10 +15,13 @@
 #define NGX_HTTP_LRT_CHECK_COUNT    500      /* ms between counts of requests */
 #define NGX_HTTP_LRT_CHECK_PART     8        /* that a group may have */
 #define NGX_HTTP_LRT_CHECK_FIRST    1000     /* ms in which first ones start */
+#define NGX_HTTP_LRT_CHECK_EXTRA    100      /* ms in which extra ones do */
 
 
-static void ngx_http_lrt_checker_round(ngx_http_lrt_checker_t *checker,
-    ngx_uint_t i, uint64_t now);
+static void ngx_http_lrt_checker_rounds(ngx_http_lrt_checker_t *checker,
+    ngx_uint_t i, uint64_t rounds, uint64_t now);
+static uint64_t ngx_http_lrt_checker_window(
+    const ngx_http_lrt_checker_t *checker);
 static void ngx_http_lrt_checker_refill(ngx_http_lrt_checker_t *checker,
     uint64_t now);
 static void ngx_http_lrt_task_first(ngx_http_lrt_task_t *task, uint64_t now);
@@ -126,7 +129,7 @@ ngx_http_lrt_checker_wishes(ngx_http_lrt_checker_t *checker, uint64_t now)
         }
 
         for (i = 0; i < checker->n; i++) {
-            checker->task[slot * checker->n + i].due = now;
+            checker->task[slot * checker->n + i].due.next = now;
         }
     }
 
@@ -179,7 +182,8 @@ ngx_http_lrt_checker_count(ngx_http_lrt_checker_t *checker, uint64_t now)
         n = requests / n;
 
         if (n > checker->rounds[i]) {
-            ngx_http_lrt_checker_round(checker, i, now);
+            ngx_http_lrt_checker_rounds(checker, i, n - checker->rounds[i],
+                                        now);
         }
 
         /* counters go with their server, or are reset */
@@ -190,8 +194,8 @@ ngx_http_lrt_checker_count(ngx_http_lrt_checker_t *checker, uint64_t now)
 
 
 static void
-ngx_http_lrt_checker_round(ngx_http_lrt_checker_t *checker, ngx_uint_t i,
-    uint64_t now)
+ngx_http_lrt_checker_rounds(ngx_http_lrt_checker_t *checker, ngx_uint_t i,
+    uint64_t rounds, uint64_t now)
 {
     uint32_t              slot;
     ngx_http_lrt_task_t  *task;
@@ -200,11 +204,22 @@ ngx_http_lrt_checker_round(ngx_http_lrt_checker_t *checker, ngx_uint_t i,
         task = &checker->task[slot * checker->n + i];
 
         if (task->begun.ident) {
-            ngx_http_lrt_task_first(task, now);
+            lrt_rhythm_extra(&task->due, rounds,
+                             ngx_http_lrt_checker_window(checker), now,
+                             ngx_http_lrt_checker_random(checker));
         }
     }
 
     ngx_http_lrt_checker_refill(checker, now);
+}
+
+
+/* of extra probes; large groups take their time */
+
+static uint64_t
+ngx_http_lrt_checker_window(const ngx_http_lrt_checker_t *checker)
+{
+    return ngx_max(NGX_HTTP_LRT_CHECK_EXTRA, checker->top);
 }
 
 
@@ -323,7 +338,8 @@ ngx_http_lrt_task_first(ngx_http_lrt_task_t *task, uint64_t now)
     started = task->settled ? 0 : lrt_load(&t->health[task->begun.slot]
                                                .started[task->begun.check]);
 
-    task->due = lrt_rhythm_first(check, started, window, now, random);
+    task->due.next = lrt_rhythm_first(check, started, window, now, random);
+    task->due.extra = 0;
     task->settled |= (started != 0);
 }
 
@@ -340,7 +356,7 @@ ngx_http_lrt_task_place(ngx_http_lrt_task_t *task, uint64_t now)
 
     /* at most a bucket too early */
 
-    bucket = task->due / NGX_HTTP_LRT_BUCKET;
+    bucket = task->due.next / NGX_HTTP_LRT_BUCKET;
 
     if (bucket > checker->position) {
         place = &checker->bucket[bucket % NGX_HTTP_LRT_WHEEL];
@@ -379,7 +395,9 @@ ngx_http_lrt_task_next(ngx_http_lrt_task_t *task, uint64_t now)
                           : check->interval / 2 + random % check->interval;
 
     task->settled = 1;
-    task->due = (task->due + delay > now) ? task->due + delay : now + delay;
+
+    lrt_rhythm_next(&task->due, delay, ngx_http_lrt_checker_window(checker),
+                    now, ngx_http_lrt_checker_random(checker));
 
     ngx_http_lrt_task_place(task, now);
 }

@@ -33,7 +33,7 @@ typedef struct {
     ngx_http_lrt_checker_t      *checker;
     ngx_http_lrt_probe_t        *probe;
     lrt_probe_t                  begun;
-    uint64_t                     due;        /* ms */
+    lrt_due_t                    due;
     uint32_t                     next;       /* in a bucket, or in the queue */
     unsigned                     settled:1;  /* has its place in the interval */
     unsigned                     again:1;    /* one that came to nothing */

@@ -7,6 +7,7 @@ use v5.36;
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use List::Util qw(max);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -28,7 +29,7 @@ my $inet6 = $t->has('ipv6');
 
 my %s = map { ($_ => $raw->server($_)) } qw(
     plain asks both other tcp fine bad_status bad_header bad_body
-    waits ready usual down backup drain few lone
+    waits ready usual down backup drain few busy lone
 );
 
 $s{unix}  = $raw->server('unix', listen => 'unix');
@@ -88,6 +89,9 @@ my $kinds = group(kinds => "
 
 my $few = group(few => "server %%ADDRESS_few%%;
     lrt_health_check interval=1h requests=20;");
+
+my $busy = group(busy => "server %%ADDRESS_busy%%;
+    lrt_health_check interval=1s timeout=1s requests=10;");
 
 my $lone = group(lone => "server %%ADDRESS_lone%%;
     lrt_health_check $often fails=1;");
@@ -338,9 +342,30 @@ subtest 'after so many requests' => sub {
     ok(probed('few', 1), 'so many: one more');
     is(probes_later('few'), 0, 'one');
 
+    $s{few}->clear;
+    $t->many(100, '/few');
+    ok(probed('few', 5), 'five times as many: five');
+    is(probes_later('few'), 0, 'and no more');
+
     says(few => 500);
     $t->many(20, '/few'), probed('few', $_) for 1 .. 3;
     ok($few->becomes(few => 'unhealthy'), 'they count like others');
+};
+
+
+subtest 'all the time so many requests' => sub {
+    my $load = $t->load(uri => '/busy', rate => 100);
+    ok($t->wait_for(sub { $load->totals->{requests} > 50 }), 'load');
+    $s{busy}->clear;
+    sleep 3;
+    $load->stop;
+
+    my @times = map { $_->{time} } $s{busy}->probes;
+    my $gap = max(map { $times[$_] - $times[$_ - 1] } 1 .. $#times);
+
+    cmp_ok(scalar(@times), '>', 10, 'many more probes');
+    cmp_ok(scalar(@times), '<', timeout(1) * 40, 'but not one for each ten');
+    cmp_ok($gap, '<', timeout(2), 'never later than without');
 };
 
 

@@ -27,6 +27,7 @@ static void test_lost(void);
 static void test_overdue(void);
 static void test_clocks(void);
 static void test_two_intervals(void);
+static void test_extra(void);
 static lrt_rhythm_t rhythm_of(uint64_t interval, uint16_t jitter);
 static uint64_t latest(const lrt_check_t *check, uint32_t started,
     uint64_t now);
@@ -48,6 +49,7 @@ main(void)
     run(test_overdue);
     run(test_clocks);
     run(test_two_intervals);
+    run(test_extra);
 
     return tap_end();
 }
@@ -80,6 +82,54 @@ test_delay(void)
 
     check.jitter = 0;
     is_u64(lrt_rhythm_delay(&check, UINT64_MAX), 5000, "none");
+}
+
+
+static void
+test_extra(void)
+{
+    uint64_t   now;
+    uint32_t   n, regular;
+    lrt_due_t  due;
+
+    memset(&due, 0, sizeof(lrt_due_t));
+    due.next = 1000;
+
+    lrt_rhythm_extra(&due, 2, 100, 500, 30);
+    is_u64(due.next, 530, "an extra probe");
+    lrt_rhythm_extra(&due, 1, 100, 510, 90);
+    is_u64(due.next, 530, "does not wait for another one");
+
+    lrt_rhythm_next(&due, 1000, 100, 530, 50);
+    is_u64(due.next, 630, "the second one, a window later");
+    lrt_rhythm_next(&due, 1000, 100, 630, 50);
+    is_u64(due.next, 730, "the third one");
+    lrt_rhythm_next(&due, 1000, 100, 730, 50);
+    is_u64(due.next, 1000, "then what was due before");
+    lrt_rhythm_next(&due, 1000, 100, 1004, 50);
+    is_u64(due.next, 2000, "and goes on from there");
+    lrt_rhythm_next(&due, 1000, 100, 3100, 50);
+    is_u64(due.next, 4100, "if that is not over yet");
+
+    due.next = 2000;
+    lrt_rhythm_extra(&due, 1000000, 100, 1500, 0);
+
+    for (n = 0, regular = 0; due.next < 3500; n++) {
+        now = due.next;
+        regular += (now % 1000 == 0);
+        lrt_rhythm_next(&due, 1000, 100, now, 50);
+    }
+
+    is_u64(regular, 2, "the regular ones come as ever");
+    is_u64(n - regular, LRT_RHYTHM_MAX_EXTRA, "no more extra ones than that");
+    is_u64(due.next, 4000, "and then none");
+
+    due.next = 5000;
+    lrt_rhythm_extra(&due, 1, 100, 5000, 0);
+    lrt_rhythm_next(&due, 1000, 100, 5000, 50);
+    is_u64(due.next, 5100, "one that is due already is not an extra one");
+    lrt_rhythm_next(&due, 1000, 100, 5100, 50);
+    is_u64(due.next, 6000, "which comes behind it");
 }
 
 
