@@ -114,6 +114,8 @@ typedef struct {
     ngx_str_t                        zone_name;
     ngx_shm_zone_t                  *shm_zone;
     lrt_conf_t                       conf;       /* what the block says */
+    unsigned                         slow_start:1;   /* it says something */
+    unsigned                         panic:1;
     ngx_str_t                        check_file[LRT_CHECKS];
     ngx_uint_t                       check_line[LRT_CHECKS];
 

@@ -251,13 +251,16 @@ u_char *
 ngx_http_lrt_api_log_params(u_char *p, u_char *last, const lrt_params_t *from,
     const lrt_params_t *to, uint32_t fields)
 {
-#define ngx_http_lrt_log_param(name, field, member)                           \
+#define ngx_http_lrt_log_value(name, field, format, from_value, to_value)     \
     if (fields & field) {                                                     \
         p = ngx_slprintf(p, last, ", " name);                                 \
-        p = from ? ngx_slprintf(p, last, " %uL ->", (uint64_t) from->member)  \
-                 : p;                                                         \
-        p = ngx_slprintf(p, last, " %uL", (uint64_t) to->member);             \
+        p = from ? ngx_slprintf(p, last, " " format " ->", from_value) : p;   \
+        p = ngx_slprintf(p, last, " " format, to_value);                      \
     }
+
+#define ngx_http_lrt_log_param(name, field, member)                           \
+    ngx_http_lrt_log_value(name, field, "%uL", (uint64_t) from->member,       \
+                           (uint64_t) to->member)
 
     ngx_http_lrt_log_param("weight", LRT_F_WEIGHT, weight)
     ngx_http_lrt_log_param("max_conns", LRT_F_MAX_CONNS, max_conns)
@@ -266,9 +269,12 @@ ngx_http_lrt_api_log_params(u_char *p, u_char *last, const lrt_params_t *from,
     ngx_http_lrt_log_param("slow_start ms", LRT_F_SLOW_START, slow_start)
     ngx_http_lrt_log_param("down", LRT_F_DOWN, down)
     ngx_http_lrt_log_param("drain", LRT_F_DRAIN, drain)
-    ngx_http_lrt_log_param("health", LRT_F_FORCED, forced)
+    ngx_http_lrt_log_value("health", LRT_F_FORCED, "%s",
+                           ngx_http_lrt_forced_words[from->forced],
+                           ngx_http_lrt_forced_words[to->forced])
 
 #undef ngx_http_lrt_log_param
+#undef ngx_http_lrt_log_value
 
     return p;
 }

@@ -175,9 +175,11 @@ ngx_http_lrt_slow_start(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_int_t   ms;
     ngx_str_t  *value;
 
-    if (lscf->conf.settings.slow_start) {
+    if (lscf->slow_start) {
         return "is duplicate";
     }
+
+    lscf->slow_start = 1;
 
     rv = ngx_http_lrt_claim_group(cf, &cmd->name, lscf);
 
@@ -214,9 +216,11 @@ ngx_http_lrt_panic(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_int_t   permille;
     ngx_str_t  *value;
 
-    if (lscf->conf.settings.panic) {
+    if (lscf->panic) {
         return "is duplicate";
     }
+
+    lscf->panic = 1;
 
     rv = ngx_http_lrt_claim_group(cf, &cmd->name, lscf);
 

@@ -359,7 +359,8 @@ subtest 'what is logged' => sub {
     $u->call(PATCH => "servers/$c", { weight => 1, down => $yes,
         fail_timeout => '3s', lrt => { health => 'down' } });
     $logged->(qr/server \Q$c\E modified, weight 4 -> 1, fail_timeout ms /
-        . qr/10000 -> 3000, down 0 -> 1, health 0 -> 2/, 'modified');
+        . qr/10000 -> 3000, down 0 -> 1, health auto -> down/,
+        'modified');
 
     put($u, [map { { server => $_ } } $a, $b, $d]);
     $logged->(qr/list of 3 servers: 1 added, 1 removed, 0 updated, /

@@ -140,12 +140,13 @@ subtest 'slow start, panic' => sub {
     refused('lrt_slow_start 4503599627370497ms',
         qr/"lrt_slow_start" takes at most 4503599627370496ms/);
     refused('lrt_slow_start', qr/invalid number of arguments/);
-    refused('lrt_slow_start 1s; lrt_slow_start 2s', qr/is duplicate/);
+    refused("lrt_slow_start $_; lrt_slow_start 2s", qr/is duplicate/)
+        for qw(1s 0);
 
     refused("lrt_panic $_", qr/takes "off" or percents from 0\.1% to 100%/)
         for qw(x 50 101% -1% % 0% 0.05% 1.55% on);
     refused('lrt_panic', qr/invalid number of arguments/);
-    refused('lrt_panic 10%; lrt_panic 20%', qr/is duplicate/);
+    refused("lrt_panic $_; lrt_panic 20%", qr/is duplicate/) for qw(10% off);
     refused('lrt_panic 50%', qr/must be the only load balancing method/,
         "ip_hash; $servers");
 };
