@@ -22,7 +22,7 @@ my $browser = LRT::Browser->new($t);
 my $name = 'x' x 255;
 my $path = '/' . 'y' x 300;
 
-$t->backend($_) for qw(a d);
+$t->backend($_) for qw(a b d);
 $t->backend('d')->set(status => 503);
 
 
@@ -58,6 +58,15 @@ sub conf ($lines) {
             server %%ADDRESS_a%%;
             server %%ADDRESS_d%%;
             server %%ADDRESS_dead%% down;
+            lrt_health_check interval=300ms fails=1;
+        }
+        upstream backed {
+            zone backed 128k;
+            least_time header;
+            lrt_panic 60%;
+            server %%ADDRESS_a%%;
+            server %%ADDRESS_b%% backup;
+            server %%ADDRESS_d%% backup;
             lrt_health_check interval=300ms fails=1;
         }
         upstream lost {
@@ -104,6 +113,6 @@ ok($t->wait_for(sub { !$t->old_workers }), 'no old workers');
 
 
 $browser->run(['problems'], port => $t->port('api'), name => $name,
-    path => $path, map { ($_ => $t->address($_)) } qw(a d dead));
+    path => $path, map { ($_ => $t->address($_)) } qw(a b d dead));
 
 $t->done;

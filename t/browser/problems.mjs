@@ -7,7 +7,7 @@ const HEIGHT = 2000;                // all rows are in sight, and so there
 export default async function problems(t) {
   const page = await t.open('/dashboard', { height: HEIGHT });
 
-  await t.becomes(() => rows(page).count(), 11, 'all servers are there');
+  await t.becomes(() => rows(page).count(), 14, 'all servers are there');
   await leftOut(t, page);
   await outOfUse(t, page);
   await panic(t, page);
@@ -60,12 +60,15 @@ async function outOfUse(t, page) {
 // Health is ignored, what an operator wants is not.
 
 async function panic(t, page) {
-  const { settings: { a, d, dead } } = t;
-  const ignored = String.raw`^In a panic health is ignored, so it takes requests although it is unhealthy \(unexpected status 503\)\. `;
+  const { settings: { a, b, d, dead } } = t;
+  const ignored = String.raw`^In a panic health is ignored, so it takes requests, although it is unhealthy \(unexpected status 503\)\. `;
 
   await why(t, page, 'ranked_panic', d, new RegExp(`${ignored}(Its score is|1 server of 2 is better)`), 'in a panic, with scores');
   await why(t, page, 'flat_panic', d, new RegExp(`${ignored}round_robin_ext does not compare servers\\. This one should get 50 %`), 'and without');
   await why(t, page, 'flat_panic', a, /^round_robin_ext does not compare servers\. This one should get 50 % of the requests\.$/, 'one that is well');
+  await why(t, page, 'backed', b, /^As a backup it takes requests when no primary can\. (Its score is|1 server of 2 is better)/, 'a backup');
+  await why(t, page, 'backed', d, /^In a panic health is ignored, so it takes requests when no primary can, although it is unhealthy/,
+    'and one in a panic');
   await why(t, page, 'flat_panic', dead, /^It takes no requests now: set down\.$/, 'but not one that is set down');
 }
 
