@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 
 # The manual and the sources say the same: each example is of a kind that tests
-# know, each configuration passes nginx -t, each message of the sources stands in
-# docs/operations.md, each directive in docs/directives.md, each metric in
+# know, each configuration passes nginx -t, each message of the sources stands
+# in docs/operations.md, each directive in docs/directives.md, each metric in
 # docs/api.md, and links lead somewhere.
 
 use v5.36;

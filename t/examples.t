@@ -224,8 +224,8 @@ sub requests ($file) {
 }
 
 
-# nginx with a configuration of a file, as it is there and nowhere else, and with
-# files in its folder.
+# nginx with a configuration of a file, as it is there and nowhere else, and
+# with files in its folder.
 
 sub start ($file, $number, $more = '', %files) {
     my $http = ($manual->configurations($file))[$number]{http};

@@ -44,8 +44,8 @@ sub files ($self)        { return sort keys $self->{text}->%* }
 sub text  ($self, $file) { return $self->{text}{$file} }
 
 
-# Examples, as {line, kind, text}: what stands between fences is of the kind that
-# the fence names, what is indented tells by its first line.
+# Examples, as {line, kind, text}: what stands between fences is of the kind
+# that the fence names, what is indented tells by its first line.
 #
 #     nginx     a configuration
 #     console   commands behind "$", and what they answer
