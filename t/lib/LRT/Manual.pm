@@ -70,7 +70,7 @@ sub _examples ($text) {
     for my $line (split /\n/, $text) {
         $number++;
 
-        if ($line =~ /^( *)```(\w*)$/) {
+        if ($line =~ /^( *)(?:```|~~~)(.*)/) {
             if (defined $indent) {
                 undef $indent;
             } else {
