@@ -1,14 +1,15 @@
 #!/usr/bin/perl
 
-# The manual and the sources say the same: each configuration of the manual
-# passes nginx -t, each message of the sources stands in docs/operations.md,
-# each directive in docs/directives.md, each metric in docs/api.md, and links
-# lead somewhere.
+# The manual and the sources say the same: each example is of a kind that tests
+# know, each configuration passes nginx -t, each message of the sources stands
+# in docs/operations.md, each directive in docs/directives.md, each metric in
+# docs/api.md, and links lead somewhere.
 
 use v5.36;
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use JSON::PP ();
 use Test::More;
 
 use LRT;
@@ -19,7 +20,8 @@ my $root    = "$FindBin::Bin/..";
 my $sources = "$root/ngx_http_lrt_upstream_module";
 
 my $t = LRT->new(name => 'docs', need => [qw(module proxy rewrite ssl map
-    limit_conn limit_req auth_basic upstream_keepalive upstream_zone)]);
+    limit_conn limit_req auth_basic upstream_keepalive upstream_zone
+    upstream_least_conn)]);
 
 my $dir = $t->dir;
 
@@ -39,6 +41,30 @@ sub slurp ($path) {
 
 my $manual = LRT::Manual->new;
 my %manual = map { $_ => $manual->text($_) } $manual->files;
+
+###############################################################################
+# examples: each of them is of a kind that a test looks at, which are this one
+# (nginx, log, syntax, yaml, parts of answers), t/examples.t (console, requests,
+# state files) and t/examples_shell.t (other commands)
+
+my %kinds = map { $_ => 0 } qw(nginx console shell json yaml log syntax text);
+
+for my $file ($manual->files) {
+    for my $example ($manual->examples($file)->@*) {
+        my $name = "$file:$example->{line}";
+
+        ok(defined $kinds{ $example->{kind} }, "$name: kind of the example")
+            or diag($example->{text});
+        $kinds{ $example->{kind} }++;
+
+        unlike($example->{text}, qr/^(?:\$ |curl |nginx |scripts\/)/m,
+            "$name: nobody runs it, and nobody can")
+            if $example->{kind} eq 'text';
+    }
+}
+
+is(join(' ', grep { !$kinds{$_} } sort keys %kinds), '',
+    'there are examples of all kinds');
 
 ###############################################################################
 # configurations
@@ -110,6 +136,25 @@ sub pattern ($format) {
 
     return $pattern;
 }
+
+# and the other way round: lines of a log are of the sources
+
+my $formats = join '|', grep { /[a-z]/ } map { pattern($_) }
+    map { formats(slurp($_)) } glob "$sources/ngx_http_lrt_*.c";
+my $lines = 0;
+
+for my $file ($manual->files) {
+    for my $example ($manual->of_kind($file, 'log')) {
+        my $line = $example->{text} =~ s/\s+/ /gr
+            =~ s/^nginx: \[\w+\] //r =~ s/ $//r;
+
+        like($line, qr/^(?:$formats)(?: in \S+:\d+|, client: .*)?$/,
+            "$file:$example->{line}: of the sources");
+        $lines++;
+    }
+}
+
+cmp_ok($lines, '>=', 4, 'lines of the log');
 
 my %documented = map { ($_ => 1) }
     map { s/\s+/ /gr } $manual{'docs/operations.md'} =~ /`([^`\n]+)`/g;
@@ -216,15 +261,52 @@ for my $file (sort keys %manual) {
     is("@wrong", '', "$file: links");
 }
 
+###############################################################################
+# grammars of directives: what stands in brackets is a parameter of the sources
+
+my $all_sources = join '', map { slurp($_) } glob "$sources/*.[ch]";
+
+for my $example ($manual->of_kind('docs/directives.md', 'syntax')) {
+    my ($directive, $grammar) = $example->{text}
+        =~ /^Syntax: +(\w+)(.*?)(?:;\n|\{ )/s;
+    my @words = $grammar =~ /(?<![\w=|])(\w+)=/g;
+
+    is(join(' ', grep { $all_sources !~ /"$_\b/ } @words), '',
+        "docs/directives.md:$example->{line}: parameters of $directive");
+}
+
+###############################################################################
+# parts of answers
+
+my $openapi = slurp("$root/docs/openapi.yaml");
+
+for my $file (grep { $_ ne 'docs/state.md' } $manual->files) {
+    for my $example ($manual->of_kind($file, 'json')) {
+        my $name = "$file:$example->{line}";
+        my $text = $example->{text} =~ s/\.\.\., |, \.\.\.//gr;
+
+        ok(eval { JSON::PP::decode_json($text =~ /^\{/ ? $text : "{$text}") },
+            "$name: it is JSON") or diag($@);
+        is(join(' ', grep { $openapi !~ /^ +"?$_"?:/m } $text =~ /"(\w+)":/g),
+            '', "$name: members of the API");
+    }
+}
+
+###############################################################################
+
 subtest 'rules of alerts' => sub {
     my $promtool = LRT::Service::program('promtool')
         or plan skip_all => 'needs the Debian package prometheus';
 
-    my ($rules) = $manual{'docs/operations.md'} =~ /^```yaml\n(.*?)^```$/ms;
-    my $file    = $t->write('rules.yml', $rules);
+    for my $file ($manual->files) {
+        for my $example ($manual->of_kind($file, 'yaml')) {
+            my $rules = $t->write('rules.yml', $example->{text});
 
-    is(system("$promtool check rules $file >$dir/promtool.out 2>&1"), 0,
-        'promtool takes them') or diag(slurp("$dir/promtool.out"));
+            is(system("$promtool check rules $rules >$dir/promtool.out 2>&1"),
+                0, "$file:$example->{line}: promtool takes them")
+                or diag(slurp("$dir/promtool.out"));
+        }
+    }
 };
 
 $t->done;

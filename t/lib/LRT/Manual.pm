@@ -1,7 +1,7 @@
 package LRT::Manual;
 
-# The manual as tests see it: README, SECURITY and docs, their configurations
-# and the commands that they show.
+# The manual as tests see it: README, SECURITY and docs, and all examples that
+# they show, by their kinds.
 #
 #     my $manual = LRT::Manual->new;
 #
@@ -11,7 +11,8 @@ package LRT::Manual;
 #             $t->test_config(http => LRT::Manual::here($block->{http}));
 #         }
 #         for my $shown ($manual->commands($file)) {
-#             system 'sh', '-c', $shown->{command};
+#             system 'sh', '-c', $shown->{command}
+#                 if LRT::Manual::is_request($shown);
 #         }
 #     }
 
@@ -43,64 +44,118 @@ sub files ($self)        { return sort keys $self->{text}->%* }
 sub text  ($self, $file) { return $self->{text}{$file} }
 
 
-# Blocks of nginx's language, as {line, text, http}: "http" is the inside of
-# http { }, whole, though the manual leaves out what its reader has.
+# Examples, as {line, kind, text}: what stands between fences is of the kind
+# that the fence names, what is indented tells by its first line.
+#
+#     nginx     a configuration
+#     console   commands behind "$", and what they answer
+#     shell     commands
+#     json      a state file, or a part of an answer
+#     yaml      rules of alerts
+#     log       what the module writes to the log
+#     syntax    the grammar of a directive
+#     text      what nobody can run: drawings, results, other languages
+#
+# A fence without a name is of the kind ''.
 
-sub configurations ($self, $file) {
-    my $text = $self->text($file);
-    my @blocks;
-
-    while ($text =~ /^( *)```nginx\n(.*?)^\1```$/msg) {
-        push @blocks, {
-            line => 1 + (substr($text, 0, $-[0]) =~ tr/\n//),
-            text => $2, http => _configuration($2),
-        };
-    }
-
-    return @blocks;
+sub examples ($self, $file) {
+    return $self->{examples}{$file} //= [_examples($self->text($file))];
 }
 
 
-# Commands of a shell, as {line, block, command, answer}; those behind "$" have
-# the answer that is shown, those in indented blocks have none.  Commands of one
-# block belong together.
+sub _examples ($text) {
+    my (@examples, $now);
+    my ($number, $before, $indent) = (0, '');
 
-sub commands ($self, $file) {
-    my (@shown, $now, $fenced);
-    my ($number, $block) = (0, 0);
-
-    for my $line (split /\n/, $self->text($file)) {
+    for my $line (split /\n/, $text) {
         $number++;
 
-        if ($line =~ /^```/) {
-            $fenced = !$fenced;
-            $block++;
+        if ($line =~ /^( *)(?:```|~~~)(.*)/) {
+            if (defined $indent) {
+                undef $indent;
+            } else {
+                $indent = $1;
+                push @examples, { line => $number + 1, kind => $2, text => '' };
+            }
+
             undef $now;
-            next;
+
+        } elsif (defined $indent) {
+            $examples[-1]{text} .= $line =~ s/^$indent//r . "\n";
+
+        } elsif ($line =~ /^ {4}/ && ($now || $before eq '')) {
+            push @examples, $now = { line => $number, text => '', kind =>
+                $line =~ /^ +Syntax:/ ? 'syntax'
+                : $line =~ /^ +\{/ ? 'json' : 'shell' } unless $now;
+            $now->{text} .= substr($line, 4) . "\n";
+
+        } elsif ($line ne '') {
+            undef $now;
+        } elsif ($now) {
+            $now->{text} .= "\n";
         }
 
-        if ($now && !$now->{whole}) {
-            $now->{command} .= "\n$line";
+        $before = $line;
+    }
 
-        } elsif ($fenced ? $line =~ /^\$ (.*)/
-            : $line =~ /^    ((?:curl|jq) .*)/)
-        {
-            $now = { line => $number, block => $block, command => $1,
-                answer => '' };
-            push @shown, $now;
+    return @examples;
+}
 
-        } else {
-            $now->{answer} .= "$line\n" if $now && $fenced;
-            $block++ if !$fenced && $line !~ /^(?:    |$)/;
-            next;
+
+sub of_kind ($self, $file, @kinds) {
+    return grep { my $kind = $_->{kind}; grep { $_ eq $kind } @kinds }
+        $self->examples($file)->@*;
+}
+
+
+# Configurations, as {line, kind, text, http}: "http" is the inside of http { },
+# whole, though the manual leaves out what its reader has.
+
+sub configurations ($self, $file) {
+    return map { { %$_, http => _configuration($_->{text}) } }
+        $self->of_kind($file, 'nginx');
+}
+
+
+# Commands, as {line, block, command, answer}; those behind "$" have the answer
+# that is shown, the other ones have none.  Commands of one block belong
+# together.
+
+sub commands ($self, $file) {
+    my @shown;
+
+    for my $example ($self->of_kind($file, qw(console shell))) {
+        my ($now, $number) = (undef, $example->{line});
+
+        for my $line (split /\n/, $example->{text}) {
+            if ($now && !$now->{whole}) {
+                $now->{command} .= "\n$line";
+
+            } elsif ($example->{kind} eq 'shell' ? $line =~ /^(.+)/
+                : $line =~ /^\$ (.*)/)
+            {
+                $now = { line => $number, block => $example->{line},
+                    command => $1, answer => '' };
+                push @shown, $now;
+
+            } elsif ($now) {
+                $now->{answer} .= "$line\n";
+            }
+
+            $now->{whole} = $now->{command} !~ /[\\|]\s*\z/
+                && ($now->{command} =~ tr/'//) % 2 == 0 if $now;
+            $number++;
         }
-
-        $now->{whole} = $now->{command} !~ /[\\|]\s*\z/
-            && ($now->{command} =~ tr/'//) % 2 == 0;
     }
 
     return @shown;
 }
+
+
+# Whether a command is a request, or makes one; the other ones are for a shell
+# of the reader's system.
+
+sub is_request ($shown) { $shown->{command} =~ /^(?:curl|seq|jq|consul)\b/ }
 
 
 # A configuration is a sequence of statements: "word ...;" or "word ... {...}".
@@ -148,7 +203,7 @@ sub here ($text) {
     $text =~ s{\b(listen\s+)(?:127\.0\.0\.1:)?(\d+)}
               {${1}127.0.0.1:%%PORT_listen$2%%}g;
     $text =~ s/\b(server\s*\{)(?![^\}]*\blisten\b)
-              /$1 listen 127.0.0.1:%%PORT_listen%%;/gx;
+              /$1 listen 127.0.0.1:%%PORT_listen8080%%;/gx;
     $text =~ s{unix:/run/nginx-api/}{unix:%%DIR%%/}g;
     $text =~ s{/[\w/.-]+\.pem\b}{%%DIR%%/docs.pem}g;
     $text =~ s{/[\w/.-]+\.key\b}{%%DIR%%/docs.key}g;
