@@ -70,9 +70,11 @@ sub addresses ($demo) {
 }
 
 
-subtest 'what it checks itself' => sub {
-    my $demo = LRT::Demo->start($t, '--check');
+# the list, and what stands beside it
 
+sub files ($list) { return join ' ', sort glob "$list*" }
+
+sub has_checked ($demo) {
     ok($t->wait_for(sub { $demo->has_ended }, 40), 'within 40 s');
     is($demo->ending, 'exited with code 0', 'all is well')
         or return diag($demo->output);
@@ -85,6 +87,37 @@ subtest 'what it checks itself' => sub {
         [qr/^\[.*\] demo: ok$/m, 'to its end'];
 
     is(join(' ', glob $t->dir . '/lrt-demo-*'), '', 'no folder is left');
+}
+
+
+subtest 'what it checks itself' => sub {
+    has_checked(LRT::Demo->start($t, '--check'));
+};
+
+
+subtest 'a check with a list of one\'s own' => sub {
+    my $list = $t->write('checked.json', $json->encode({
+        servers   => [map { '127.0.0.1:' . free_port() } 1 .. 4],
+        algorithm => 'least_time', health_check_url => '/health',
+        health_check_interval => 1,
+    }));
+    my $before = $t->read('checked.json');
+
+    has_checked(LRT::Demo->start($t, '--check', '--config', $list,
+        '--rate', 40));
+
+    is($t->read('checked.json'), $before, 'the list is as it was');
+    is(files($list), $list, 'with nothing beside it');
+};
+
+
+subtest 'a check without traffic' => sub {
+    my $demo = LRT::Demo->start($t, qw(--check --rate 0));
+
+    ok($demo->has_ended, 'ends at once');
+    is($demo->ending, 'exited with code 1', 'as a failure');
+    is($demo->output, "demo: --check watches where requests go: with it, "
+        . "--rate is at least 10\n", 'with the reason');
 };
 
 
@@ -163,7 +196,7 @@ subtest 'a list of one\'s own' => sub {
 
     $demo->signal('TERM');
     is_gone($demo, qr/code 143/, @address, addresses($demo));
-    ok(-f $list && !-f "$list.good", 'the list stays, and nothing beside it');
+    is(files($list), $list, 'the list stays, and nothing beside it');
 };
 
 
