@@ -50,6 +50,20 @@ sub answered ($demo) {
         $group->{peers}->@* };
 }
 
+# what its terminal says of edits that nginx did not take
+
+sub refusals ($demo) {
+    my $list = $demo->list;
+    my @all  = $demo->output =~
+        /^nginx: (state file "\Q$list\E" .* is not applied: .*)$/mg;
+    return @all;
+}
+
+sub is_refused ($demo, $n, $reason, $what) {
+    ok($t->wait_for(sub { refusals($demo) >= $n }, 10), "$what is refused");
+    like((refusals($demo))[-1] // '', $reason, 'with the reason');
+}
+
 # it is over, and so is all that it started
 
 sub is_gone ($demo, $ending, @addresses) {
@@ -183,9 +197,32 @@ subtest 'a list of one\'s own' => sub {
 
     # what is no list changes nothing
 
-    $t->write('own.json', '{"servers":[');
-    sleep 0.5;
-    is(scalar status($demo)->{servers}->@*, 4, 'a broken list is not followed');
+    $data = Demo::Config::read_json($list);
+    rename $t->write('broken.json', '{"servers":['), $list;
+    is_refused($demo, 1, qr/ line 1: /, 'a broken list');
+    is(scalar status($demo)->{servers}->@*, 4, 'nor is it followed');
+
+    # nor does one that nginx refuses as a whole, for one of its servers
+
+    my $other = $t->backend('other')->address;
+    my $kept  = shift $data->{servers}->@*;
+    my $left  = Demo::Config::address_of($kept);
+
+    Demo::Config::write_json($list, { %$data, servers =>
+        [$data->{servers}->@*, { server => $other },
+            { server => 'localhost:18087' }] });
+    is_refused($demo, 2, qr/ "localhost:18087"/, 'a name');
+    unlike($demo->output, qr/^(?:localhost:18087|\Q$other\E) is /m,
+        'none of its servers is said to be balanced');
+    is(state_of($demo, $left), 'running',
+        'and one that it left out is not stopped');
+
+    Demo::Config::write_json($list, { %$data, servers =>
+        [$kept, $data->{servers}->@*, { server => $other }] });
+    ok($t->wait_for(sub { $demo->output =~ /^\Q$other\E is .* balanced, /m }, 10),
+        'they are when it is mended');
+    ok(defined answered($demo)->{$other}, 'as they are');
+    is(scalar refusals($demo), 2, 'each was refused once');
 
     my @failed = grep { !/^200 / } do {
         my ($log) = glob $t->dir . '/lrt-demo-*/access.log';
