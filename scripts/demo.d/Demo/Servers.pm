@@ -151,8 +151,12 @@ sub look ($self) {
         if ($server->{leaves} && $server->{leaves} < time) {
             delete $self->{servers}{$address};
             _stop($server);
+
+            # who never was in force is not spoken of
+
             push @lines, "$address has left the list"
-                . ($server->{name} ? ": $server->{name} is stopped" : '');
+                . ($server->{name} ? ": $server->{name} is stopped" : '')
+                if !$server->{text};
 
         } elsif ($server->{process} && !$server->{process}->is_running) {
             my $ending = (delete $server->{process})->ending;
