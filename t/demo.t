@@ -219,9 +219,10 @@ subtest 'a list of one\'s own' => sub {
 
     Demo::Config::write_json($list, { %$data, servers =>
         [$kept, $data->{servers}->@*, { server => $other }] });
-    ok($t->wait_for(sub { $demo->output =~ /^\Q$other\E is .* balanced, /m }, 10),
-        'they are when it is mended');
-    ok(defined answered($demo)->{$other}, 'as they are');
+    ok($t->wait_for(sub {
+        $demo->output =~ /^\Q$other\E is .* balanced, /m;
+    }, 10), 'one is when the list is mended');
+    ok(defined answered($demo)->{$other}, 'as it is');
     is(scalar refusals($demo), 2, 'each was refused once');
 
     my @failed = grep { !/^200 / } do {
