@@ -50,6 +50,20 @@ sub answered ($demo) {
         $group->{peers}->@* };
 }
 
+# what its terminal says of edits that nginx did not take
+
+sub refusals ($demo) {
+    my $list = $demo->list;
+    my @all  = $demo->output =~
+        /^nginx: (state file "\Q$list\E" .* is not applied: .*)$/mg;
+    return @all;
+}
+
+sub is_refused ($demo, $n, $reason, $what) {
+    ok($t->wait_for(sub { refusals($demo) >= $n }, 10), "$what is refused");
+    like((refusals($demo))[-1] // '', $reason, 'with the reason');
+}
+
 # it is over, and so is all that it started
 
 sub is_gone ($demo, $ending, @addresses) {
@@ -70,9 +84,11 @@ sub addresses ($demo) {
 }
 
 
-subtest 'what it checks itself' => sub {
-    my $demo = LRT::Demo->start($t, '--check');
+# the list, and what stands beside it
 
+sub files ($list) { return join ' ', sort glob "$list*" }
+
+sub has_checked ($demo) {
     ok($t->wait_for(sub { $demo->has_ended }, 40), 'within 40 s');
     is($demo->ending, 'exited with code 0', 'all is well')
         or return diag($demo->output);
@@ -85,6 +101,37 @@ subtest 'what it checks itself' => sub {
         [qr/^\[.*\] demo: ok$/m, 'to its end'];
 
     is(join(' ', glob $t->dir . '/lrt-demo-*'), '', 'no folder is left');
+}
+
+
+subtest 'what it checks itself' => sub {
+    has_checked(LRT::Demo->start($t, '--check'));
+};
+
+
+subtest 'a check with a list of one\'s own' => sub {
+    my $list = $t->write('checked.json', $json->encode({
+        servers   => [map { '127.0.0.1:' . free_port() } 1 .. 4],
+        algorithm => 'least_time', health_check_url => '/health',
+        health_check_interval => 1,
+    }));
+    my $before = $t->read('checked.json');
+
+    has_checked(LRT::Demo->start($t, '--check', '--config', $list,
+        '--rate', 40));
+
+    is($t->read('checked.json'), $before, 'the list is as it was');
+    is(files($list), $list, 'with nothing beside it');
+};
+
+
+subtest 'a check without traffic' => sub {
+    my $demo = LRT::Demo->start($t, qw(--check --rate 0));
+
+    ok($demo->has_ended, 'ends at once');
+    is($demo->ending, 'exited with code 1', 'as a failure');
+    is($demo->output, "demo: --check watches where requests go: with it, "
+        . "--rate is at least 10\n", 'with the reason');
 };
 
 
@@ -150,9 +197,33 @@ subtest 'a list of one\'s own' => sub {
 
     # what is no list changes nothing
 
-    $t->write('own.json', '{"servers":[');
-    sleep 0.5;
-    is(scalar status($demo)->{servers}->@*, 4, 'a broken list is not followed');
+    $data = Demo::Config::read_json($list);
+    rename $t->write('broken.json', '{"servers":['), $list;
+    is_refused($demo, 1, qr/ line 1: /, 'a broken list');
+    is(scalar status($demo)->{servers}->@*, 4, 'nor is it followed');
+
+    # nor does one that nginx refuses as a whole, for one of its servers
+
+    my $other = $t->backend('other')->address;
+    my $kept  = shift $data->{servers}->@*;
+    my $left  = Demo::Config::address_of($kept);
+
+    Demo::Config::write_json($list, { %$data, servers =>
+        [$data->{servers}->@*, { server => $other },
+            { server => 'localhost:18087' }] });
+    is_refused($demo, 2, qr/ "localhost:18087"/, 'a name');
+    unlike($demo->output, qr/^(?:localhost:18087|\Q$other\E) is /m,
+        'none of its servers is said to be balanced');
+    is(state_of($demo, $left), 'running',
+        'and one that it left out is not stopped');
+
+    Demo::Config::write_json($list, { %$data, servers =>
+        [$kept, $data->{servers}->@*, { server => $other }] });
+    ok($t->wait_for(sub {
+        $demo->output =~ /^\Q$other\E is .* balanced, /m;
+    }, 10), 'one is when the list is mended');
+    ok(defined answered($demo)->{$other}, 'as it is');
+    is(scalar refusals($demo), 2, 'each was refused once');
 
     my @failed = grep { !/^200 / } do {
         my ($log) = glob $t->dir . '/lrt-demo-*/access.log';
@@ -163,7 +234,7 @@ subtest 'a list of one\'s own' => sub {
 
     $demo->signal('TERM');
     is_gone($demo, qr/code 143/, @address, addresses($demo));
-    ok(-f $list && !-f "$list.good", 'the list stays, and nothing beside it');
+    is(files($list), $list, 'the list stays, and nothing beside it');
 };
 
 

@@ -53,7 +53,7 @@ sub address_of ($server) {
             $server->{port} // 80;
 
     $address =~ s{^http://([^/]*)/?$}{$1};
-    return $address =~ /^[\d.]+$/ ? "$address:80" : $address;
+    return $address =~ /^(?:[\d.]+|\[.*\])$/ ? "$address:80" : $address;
 }
 
 

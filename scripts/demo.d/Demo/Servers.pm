@@ -5,8 +5,16 @@ package Demo::Servers;
 # same, but nothing is started for it.
 #
 #     my $servers = Demo::Servers->new(program => $path, log => $path);
-#     my @lines   = $servers->follow(@addresses);     # what happened, in words
+#     $servers->follow(@addresses);                   # what the list has
+#     if ($servers->is_waiting) {
+#         my @lines = $servers->in_force(@addresses); # what nginx balances
+#     }
+#     my @lines   = $servers->look;                   # what happened, in words
 #     my $error   = $servers->command($address, 'slow');
+#
+# nginx may refuse a list, and goes on with what it had; so who is new is there
+# at once, as it may be asked soon, but spoken of and stopped is who nginx has
+# added and removed.
 
 use v5.36;
 
@@ -21,8 +29,7 @@ my @kinds = (
     ['violet', 265, 35], ['lime',   85, 30], ['brown',  15, 40],
 );
 
-# A server that left the list has requests still; nginx reads the list within
-# two seconds.
+# A server that nginx has removed has requests still.
 
 my $grace = 4;
 
@@ -30,41 +37,62 @@ my $slow = 20;
 
 
 sub new ($class, %o) {
-    return bless { %o, servers => {}, names => 0 }, $class;
+    return bless { %o, servers => {}, names => 0, begun => 0 }, $class;
 }
 
 
 sub follow ($self, @addresses) {
     my %listed = map { ($_ => 1) } @addresses;
     my $all    = $self->{servers};
-    my @lines;
 
     for my $address (@addresses) {
-        my $server = $all->{$address};
-
-        if ($server) {
-            delete $server->{leaves};
-            next;
-        }
-
-        $server = $all->{$address} = { address => $address };
-        push @lines, $self->_begin($server);
+        $all->{$address} //= $self->_begin($address);
+        delete $all->{$address}{leaves};
     }
 
-    $_->{leaves} //= time + $grace
-        for grep { !$listed{ $_->{address} } } values %$all;
+    $_->{listed} = $listed{ $_->{address} } for values %$all;
+    return;
+}
+
+
+# Whether the list names somebody who is not yet known to be in force, or does
+# not name somebody who may be.
+
+sub is_waiting ($self) {
+    return scalar grep { $_->{listed} ? $_->{text} : !$_->{leaves} }
+        values $self->{servers}->%*;
+}
+
+
+sub in_force ($self, @addresses) {
+    my %in_force = map { ($_ => 1) } @addresses;
+    my @lines;
+
+    for my $server (sort { $a->{number} <=> $b->{number} }
+        values $self->{servers}->%*)
+    {
+        if ($in_force{ $server->{address} }) {
+            push @lines, delete $server->{text} // ();
+
+        } elsif (!$server->{listed}) {
+            $server->{leaves} //= time + $grace;
+        }
+    }
 
     return @lines;
 }
 
 
-sub _begin ($self, $server) {
-    my $address = $server->{address};
+# With the text that is to be said when it is in force.
+
+sub _begin ($self, $address) {
+    my $server = { address => $address, number => $self->{begun}++ };
 
     if ($address !~ /^127\.\d+\.\d+\.\d+:\d+$/) {
         $server->{state} = 'foreign';
-        return "$address is balanced; only addresses in 127.0.0.0/8 are "
-            . 'simulated';
+        $server->{text}  = "$address is balanced; only addresses in "
+            . '127.0.0.0/8 are simulated';
+        return $server;
     }
 
     my $n    = $self->{names}++;
@@ -75,12 +103,17 @@ sub _begin ($self, $server) {
     $server->{hue}  = ($kind->[1] + 20 * $more) % 360;
     $server->{work} = $kind->[2];
 
-    if (!$self->_start($server)) {
+    if ($self->_start($server)) {
+        $server->{text} = "$address is simulated: $server->{name}, about "
+            . "$server->{work} ms";
+
+    } else {
         $server->{state} = 'foreign';
-        return "$address is taken by another program: balanced, not simulated";
+        $server->{text}  = "$address is taken by another program: balanced, "
+            . 'not simulated';
     }
 
-    return "$address is simulated: $server->{name}, about $server->{work} ms";
+    return $server;
 }
 
 
@@ -118,8 +151,12 @@ sub look ($self) {
         if ($server->{leaves} && $server->{leaves} < time) {
             delete $self->{servers}{$address};
             _stop($server);
+
+            # who never was in force is not spoken of
+
             push @lines, "$address has left the list"
-                . ($server->{name} ? ": $server->{name} is stopped" : '');
+                . ($server->{name} ? ": $server->{name} is stopped" : '')
+                if !$server->{text};
 
         } elsif ($server->{process} && !$server->{process}->is_running) {
             my $ending = (delete $server->{process})->ending;
