@@ -99,14 +99,15 @@ ngx_http_lrt_check_stop(ngx_http_lrt_main_conf_t *lmcf)
 static void
 ngx_http_lrt_check_handler(ngx_event_t *ev)
 {
-    uint64_t                    now, since;
-    ngx_uint_t                  i, n;
+    uint64_t                    now, left, had;
+    ngx_uint_t                  i, n, last;
     ngx_msec_t                  delay, next;
     ngx_connection_t           *dumb;
     ngx_http_lrt_checker_t     *checker;
     ngx_http_lrt_srv_conf_t   **lscf;
     ngx_http_lrt_main_conf_t   *lmcf;
 
+    static uint64_t    over;                 /* us, when no time was left */
     static ngx_uint_t  first;
 
     dumb = ev->data;
@@ -114,11 +115,13 @@ ngx_http_lrt_check_handler(ngx_event_t *ev)
     lscf = lmcf->groups.elts;
 
     next = NGX_TIMER_INFINITE;
-    since = ngx_http_lrt_now();
+    last = 0;
 
-    /* all share a slice of time: each time another one comes first */
+    /* all share a slice of time: who finds none left comes first next time */
 
-    first++;
+    now = ngx_http_lrt_now();
+    left = ngx_http_lrt_probe_slice(over ? now - over : 0);
+    over = 0;
 
     for (n = 0; n < lmcf->groups.nelts; n++) {
 
@@ -132,11 +135,21 @@ ngx_http_lrt_check_handler(ngx_event_t *ev)
         checker = ngx_http_lrt_check_group(lscf[i], i, now);
 
         if (checker) {
-            delay = ngx_http_lrt_checker_run(checker, now, since);
+            had = left;
+            delay = ngx_http_lrt_checker_run(checker, now, &left);
             next = ngx_min(next, delay);
+
+            if (had && left == 0) {
+                over = ngx_http_lrt_now();
+                last = i;
+            }
         }
 
         next = ngx_min(next, lscf[i]->beat);
+    }
+
+    if (over) {
+        first = last + 1;
     }
 
     if (next != NGX_TIMER_INFINITE) {

@@ -22,11 +22,7 @@
 #include "lrt_response.h"
 
 
-#define NGX_HTTP_LRT_CHECK_WHY    256
-
-/* of a turn of the event loop, for starts of probes, and for their events */
-
-#define NGX_HTTP_LRT_CHECK_SLICE  500        /* us */
+#define NGX_HTTP_LRT_CHECK_WHY  256
 
 
 /* a check as the worker that runs it knows it */
@@ -74,6 +70,13 @@ void ngx_http_lrt_probe_start(ngx_http_lrt_probe_t **probe,
 /* closes all without a result */
 
 void ngx_http_lrt_probe_end(ngx_http_lrt_probe_t **probe);
+
+/*
+ * Microseconds that a turn of the event loop has for starts of probes, and for
+ * their events; more where turns are long, by what these have waited for one.
+ */
+
+uint64_t ngx_http_lrt_probe_slice(uint64_t waited);
 
 /* connections that may be kept while no probe uses them */
 

@@ -223,19 +223,25 @@ ngx_http_lrt_checker_window(const ngx_http_lrt_checker_t *checker)
 }
 
 
-/* all tasks into their places, wherever they were */
+/*
+ * All tasks into their places, wherever they were; of those that are due now
+ * others come first each time.
+ */
 
 static void
 ngx_http_lrt_checker_refill(ngx_http_lrt_checker_t *checker, uint64_t now)
 {
-    ngx_uint_t            i;
+    ngx_uint_t            i, n, from;
     ngx_http_lrt_task_t  *task;
 
     checker->first = LRT_NONE;
     ngx_memset(checker->bucket, 0xff, sizeof(checker->bucket));
 
-    for (i = 0; i < checker->top * checker->n; i++) {
-        task = &checker->task[i];
+    n = checker->top * checker->n;
+    from = n ? ngx_http_lrt_checker_random(checker) % n : 0;
+
+    for (i = 0; i < n; i++) {
+        task = &checker->task[(from + i) % n];
 
         if (task->begun.ident) {
             ngx_http_lrt_task_place(task, now);
@@ -246,9 +252,10 @@ ngx_http_lrt_checker_refill(ngx_http_lrt_checker_t *checker, uint64_t now)
 
 ngx_msec_t
 ngx_http_lrt_checker_run(ngx_http_lrt_checker_t *checker, uint64_t now,
-    uint64_t since)
+    uint64_t *left)
 {
     uint32_t              n, next, *bucket;
+    uint64_t              since, slice, spent;
     ngx_uint_t            i, limit, part;
     ngx_http_lrt_task_t  *task;
 
@@ -277,6 +284,9 @@ ngx_http_lrt_checker_run(ngx_http_lrt_checker_t *checker, uint64_t now,
     part = ngx_max(limit / ngx_max(checker->group->main->leads, 1),
                    NGX_HTTP_LRT_CHECK_PART);
 
+    since = ngx_http_lrt_now();
+    slice = *left;
+
     while (checker->first != LRT_NONE) {
 
         if (checker->busy >= part || ngx_http_lrt_tasks_busy() >= limit) {
@@ -287,7 +297,7 @@ ngx_http_lrt_checker_run(ngx_http_lrt_checker_t *checker, uint64_t now,
             return NGX_HTTP_LRT_BUCKET;
         }
 
-        if (ngx_http_lrt_now() - since > NGX_HTTP_LRT_CHECK_SLICE) {
+        if (*left == 0) {
             return 1;
         }
 
@@ -298,6 +308,9 @@ ngx_http_lrt_checker_run(ngx_http_lrt_checker_t *checker, uint64_t now,
             ngx_http_lrt_task_next(task, now);
             ngx_http_lrt_task_start(task, now);
         }
+
+        spent = ngx_http_lrt_now() - since;
+        *left = (spent < slice) ? slice - spent : 0;
     }
 
     for (i = 1; i < NGX_HTTP_LRT_BUCKET; i++) {

@@ -95,12 +95,12 @@ ngx_uint_t ngx_http_lrt_checker_wishes(ngx_http_lrt_checker_t *checker,
 void ngx_http_lrt_checker_count(ngx_http_lrt_checker_t *checker, uint64_t now);
 
 /*
- * Starts what is due as long as the slice of all groups lasts, which began at
- * "since" (us), and tells when to come again.
+ * Starts what is due as long as something is left of the slice (us) of all
+ * groups, and tells when to come again.
  */
 
 ngx_msec_t ngx_http_lrt_checker_run(ngx_http_lrt_checker_t *checker,
-    uint64_t now, uint64_t since);
+    uint64_t now, uint64_t *left);
 
 /* ngx_http_lrt_check_task.c */
 

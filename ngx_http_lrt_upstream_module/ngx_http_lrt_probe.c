@@ -68,6 +68,7 @@ ngx_http_lrt_probe_start(ngx_http_lrt_probe_t **owner,
     probe->errand = *errand;
     probe->deadline = now + check->timeout;
     probe->asked = 0;
+    probe->late = 0;
 
     ngx_memcpy(&probe->sockaddr, errand->sockaddr, errand->socklen);
     probe->errand.sockaddr = &probe->sockaddr.sockaddr;

@@ -37,11 +37,13 @@ struct ngx_http_lrt_probe_s {
     ngx_http_lrt_probe_phase_e   phase;
     unsigned                     reused:1;       /* connection of another one */
     unsigned                     answered:1;
+    unsigned                     late:1;         /* we were, with a step */
 
     uint64_t                     deadline;       /* ms */
     uint64_t                     opened;         /* ms, the connection */
     uint64_t                     asked;          /* us */
-    uint64_t                     told;           /* us, of the last event */
+    uint64_t                     queued[2];      /* us, to read, to write */
+    uint64_t                     told;           /* of what goes on now */
 
     size_t                       sent;
     lrt_response_t               response;

@@ -86,7 +86,7 @@ ngx_http_lrt_probe_read(ngx_http_lrt_probe_t *probe)
 
     /* others have their turn, too */
 
-    if (rev->ready || rev->posted) {
+    if ((n != NGX_AGAIN && rev->ready) || rev->posted) {
         ngx_http_lrt_probe_handler(rev);
         return;
     }

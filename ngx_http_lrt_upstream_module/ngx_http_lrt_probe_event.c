@@ -16,17 +16,15 @@
 
 #define NGX_HTTP_LRT_PROBE_SLACK   100       /* ms */
 
-/*
- * Where turns are so long that events have waited for some of them, a part of
- * that time is added to the slice.
- */
+/* of a turn of the event loop, and of the time that something has waited */
 
+#define NGX_HTTP_LRT_PROBE_SLICE   500       /* us */
 #define NGX_HTTP_LRT_PROBE_PART    32
 #define NGX_HTTP_LRT_PROBE_MORE    4000      /* us at most */
 
 
 static void ngx_http_lrt_probe_later(ngx_event_t *ev);
-static void ngx_http_lrt_probe_slice(ngx_event_t *turn);
+static void ngx_http_lrt_probe_work(ngx_event_t *turn);
 static void ngx_http_lrt_probe_go_on(ngx_http_lrt_probe_t *probe,
     ngx_event_t *ev);
 static void ngx_http_lrt_probe_connect_go_on(ngx_http_lrt_probe_t *probe);
@@ -66,18 +64,28 @@ ngx_http_lrt_probe_handler(ngx_event_t *ev)
 
     if (turn->handler == NULL) {
         ngx_queue_init(&ngx_http_lrt_probe_events);
-        turn->handler = ngx_http_lrt_probe_slice;
+        turn->handler = ngx_http_lrt_probe_work;
         ngx_http_lrt_probe_next_turn.handler = ngx_http_lrt_probe_later;
     }
 
-    if (!c->read->posted && !c->write->posted) {
-        probe->told = ngx_http_lrt_now();
-    }
+    /* in a queue of nginx it will be told again */
 
-    ngx_post_event(ev, &ngx_http_lrt_probe_events);
+    if (!ev->posted) {
+        probe->queued[ev->write] = ngx_http_lrt_now();
+        ngx_post_event(ev, &ngx_http_lrt_probe_events);
+    }
 
     turn->log = ngx_cycle->log;
     ngx_post_event(turn, &ngx_posted_events);
+}
+
+
+uint64_t
+ngx_http_lrt_probe_slice(uint64_t waited)
+{
+    waited /= NGX_HTTP_LRT_PROBE_PART;
+
+    return NGX_HTTP_LRT_PROBE_SLICE + ngx_min(waited, NGX_HTTP_LRT_PROBE_MORE);
 }
 
 
@@ -91,9 +99,9 @@ ngx_http_lrt_probe_later(ngx_event_t *ev)
 
 
 static void
-ngx_http_lrt_probe_slice(ngx_event_t *turn)
+ngx_http_lrt_probe_work(ngx_event_t *turn)
 {
-    uint64_t               since, limit;
+    uint64_t               now, since, limit;
     ngx_event_t           *ev;
     ngx_queue_t           *q;
     ngx_connection_t      *c;
@@ -109,12 +117,12 @@ ngx_http_lrt_probe_slice(ngx_event_t *turn)
         c = ev->data;
         probe = c->data;
 
-        if (limit == 0) {
-            limit = (since - probe->told) / NGX_HTTP_LRT_PROBE_PART;
-            limit = NGX_HTTP_LRT_CHECK_SLICE
-                    + ngx_min(limit, NGX_HTTP_LRT_PROBE_MORE);
+        now = ngx_http_lrt_now();
 
-        } else if (ngx_http_lrt_now() - since > limit) {
+        if (limit == 0) {
+            limit = ngx_http_lrt_probe_slice(since - probe->queued[ev->write]);
+
+        } else if (now - since > limit) {
 
             /* who has more to read than it may at a time has posted it again */
 
@@ -129,6 +137,13 @@ ngx_http_lrt_probe_slice(ngx_event_t *turn)
         }
 
         ngx_delete_posted_event(ev);
+        probe->told = probe->queued[ev->write];
+
+        /* a server cannot answer in time what we have not asked in time */
+
+        probe->late |= (probe->phase < NGX_HTTP_LRT_PROBE_READ
+                        && probe->told / 1000 < probe->deadline
+                        && now / 1000 >= probe->deadline);
 
         ngx_http_lrt_probe_go_on(probe, ev);
     }
@@ -268,7 +283,9 @@ ngx_http_lrt_probe_timed_out(ngx_http_lrt_probe_t *probe)
         return;
     }
 
-    if (probe->told / 1000 > probe->deadline + NGX_HTTP_LRT_PROBE_SLACK) {
+    if (probe->late
+        || probe->told / 1000 > probe->deadline + NGX_HTTP_LRT_PROBE_SLACK)
+    {
         reason = LRT_CHECK_LATE;
 
     } else if (probe->phase == NGX_HTTP_LRT_PROBE_CONNECT) {

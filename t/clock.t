@@ -39,7 +39,7 @@ $t->conf(http => q{
         server %%ADDRESS_a%%;
         server %%ADDRESS_b%%;
         lrt_slow_start 3s;
-        lrt_health_check interval=100ms timeout=100ms fails=1 passes=1;
+        lrt_health_check interval=200ms timeout=200ms fails=3 passes=1;
     }
     server {
         listen 127.0.0.1:%%PORT_http%%;

@@ -364,7 +364,8 @@ sub makes_folder ($name, $command) {
 
     my @is = stat "$dir/lrt";
 
-    is_deeply([map { $_ // '' } getpwuid($is[4]) // '', getgrgid($is[5]) // '',
+    is_deeply([map { $_ // '' } getpwuid($is[4]) // $is[4],
+        getgrgid($is[5]) // $is[5],
         sprintf '%o', $is[2] & 07777], [$user, $group, '750'],
         "$name: the folder");
 

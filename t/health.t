@@ -344,7 +344,8 @@ subtest 'after so many requests' => sub {
 
     $s{few}->clear;
     $t->many(100, '/few');
-    ok(probed('few', 5), 'five times as many: five');
+    ok(probed('few', 4), 'five times as many: five, or a slow one for two');
+    sleep timeout(1);
     is(probes_later('few'), 0, 'and no more');
 
     says(few => 500);

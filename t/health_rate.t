@@ -34,7 +34,7 @@ $backend->start;
 
 my $t = LRT->new(name => 'health_rate', need => [qw(module)]);
 
-$t->conf(workers => WORKERS, events => 'worker_connections 8192;', http => '
+$t->conf(workers => WORKERS, events => 'worker_connections 2048;', http => '
     upstream u {
         zone u 8m;
         lrt_health_check interval=1s timeout=1s port='

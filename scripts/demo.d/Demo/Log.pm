@@ -29,7 +29,7 @@ sub news ($self) {
 
         # what is quoted is as it was written, and may steer terminals
 
-        push @lines, "nginx: $1" =~ s/[\x00-\x1f\x7f]/?/gr
+        push @lines, "nginx: $1" =~ s/[\x00-\x1f\x7f]|\xc2[\x80-\x9f]/?/gr
             if $line =~ / \[(?:error|crit)\] \S+ (state file .*)/;
     }
 
