@@ -244,6 +244,7 @@ subtest 'extra rounds' => sub {
         $t->wait_for(sub { probes('a') && probes('b') }, 1.2);
     }, 10), 'one more probe after some requests');
 
+    sleep timeout(1);           # those of the rest
     $_->clear for values %s;
     conf("$servers $every lrt_panic 10%;")->reload;
     sleep timeout(1.5);
