@@ -64,6 +64,7 @@ for my $round (1 .. ROUNDS) {
             $t->reload;
         }
 
+        $t->wait_for(sub { $t->old_workers == GENERATIONS });
         is($t->old_workers, GENERATIONS, 'an old worker for each request');
         ok(counted(GENERATIONS), 'all requests are counted');
 
