@@ -263,6 +263,7 @@ ok($state->is_saved, 'edit: saved');
 
 my $before   = $u->peer($at{a});
 my $estimate = $t->get('/u?a.hang=0')->header('x-estimate');
+$t->wait_for(sub { !grep { $_->{active} } $u->get->{peers}->@* });
 my $held     = $t->begin('/u?hang=1&a.hang=0&a.delay=1200');
 
 # by what nginx says, as a server may be busy with a probe
