@@ -491,7 +491,7 @@ for my $zone ('512k', '1m') {
 
         my $state = $u->state;
         conf($zone)->reload;
-        is($t->old_workers, 1, 'an old worker');
+        ok($t->wait_for(sub { $t->old_workers == 1 }), 'an old worker');
 
         $client->send($body);
         my $r = $client->receive;
