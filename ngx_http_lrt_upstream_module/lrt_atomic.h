@@ -15,7 +15,11 @@
 #define lrt_load(p)         __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define lrt_store(p, v)     __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
-/* all three return the old value and are full barriers */
+/* a load that no other one, and none of those below, may seem to pass */
+
+#define lrt_load_ordered(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
+
+/* all of these return the old value and are full barriers */
 
 #define lrt_add(p, v)       __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST)
 #define lrt_or(p, v)        __atomic_fetch_or((p), (v), __ATOMIC_SEQ_CST)

@@ -13,14 +13,21 @@
 
 #define LRT_BEST_TRIES       4
 
-/* equal servers that share a turn, and blocks that are looked at for them */
+/*
+ * Equal servers that share a turn.  If they are in more blocks than so many,
+ * so many steps lead to one of these.
+ */
 
-#define LRT_TIES             192
+#define LRT_TIES             128
 #define LRT_TIES_BLOCKS      8
+#define LRT_TIES_STEPS       6
 
 /* turns that cost as much as a block */
 
 #define LRT_TIES_TURNS       6
+
+
+typedef char  lrt_block_is_a_set[(LRT_BLOCK <= LRT_WORDS) ? 1 : -1];
 
 
 /* servers that are equal, and the sum of their shares up to each */
@@ -32,23 +39,36 @@ typedef struct {
 } lrt_ties_t;
 
 
-static void lrt_best_find_untried(const lrt_view_t *view, lrt_best_t *best);
+static uint64_t lrt_best_least(const lrt_view_t *view);
+static uint64_t lrt_best_set(const lrt_view_t *view, const lrt_best_t *best,
+    uint32_t number);
+static uint64_t lrt_best_equal(const lrt_view_t *view, uint64_t key,
+    uint32_t number);
 static uint32_t lrt_best_among(const lrt_view_t *view,
     const lrt_best_t *best);
-static void lrt_best_collect(const lrt_view_t *view, const lrt_best_t *best,
-    uint32_t block, uint32_t blocks, uint32_t most, lrt_ties_t *ties);
+static void lrt_best_collect(const lrt_view_t *view, uint64_t key,
+    uint32_t block, uint32_t most, lrt_ties_t *ties);
 static unsigned lrt_best_accept(const lrt_view_t *view, uint32_t slot,
     uint64_t key);
-static uint32_t lrt_best_share(const lrt_view_t *view, const lrt_best_t *best,
-    lrt_ties_t *ties, unsigned all);
-static void lrt_best_some(const lrt_view_t *view, const lrt_best_t *best,
-    uint32_t number, lrt_ties_t *ties);
-static uint32_t lrt_best_next(const lrt_view_t *view, uint32_t block,
-    uint64_t key);
+static uint32_t lrt_best_share(const lrt_view_t *view, lrt_ties_t *ties);
+static uint32_t lrt_best_walk(const lrt_view_t *view, const lrt_best_t *best);
+static uint32_t lrt_best_block(const lrt_view_t *view, const lrt_best_t *best,
+    uint32_t number);
+static uint64_t lrt_best_weigh(const lrt_view_t *view, lrt_ties_t *ties);
+static uint32_t lrt_best_take(const lrt_view_t *view, const lrt_ties_t *ties,
+    uint64_t point);
+static uint64_t lrt_best_part(uint64_t sum, uint32_t point);
+static uint64_t lrt_best_mix(uint64_t number);
 static uint64_t lrt_best_low(const lrt_view_t *view, uint32_t block);
 static uint32_t lrt_best_end(const lrt_view_t *view, uint32_t block);
 static uint64_t lrt_best_untried(const lrt_view_t *view, uint32_t block);
 static unsigned lrt_best_tried_in(const lrt_view_t *view, uint32_t block);
+
+
+/* blocks come in sets of so many words */
+
+#define lrt_best_sets(view)                                                   \
+    ((lrt_blocks((view)->top) + LRT_WORDS - 1) / LRT_WORDS)
 
 
 /*
@@ -59,50 +79,79 @@ static unsigned lrt_best_tried_in(const lrt_view_t *view, uint32_t block);
 void
 lrt_best_find(const lrt_view_t *view, lrt_best_t *best)
 {
-    uint32_t         n, blocks;
-    const uint64_t  *low, *first;
+    uint32_t  i;
+    uint64_t  set;
 
-    if (view->ntried) {
-        lrt_best_find_untried(view, best);
-        return;
+    best->key = lrt_best_least(view);
+    best->blocks = 0;
+
+    for (i = 0; i < lrt_best_sets(view); i++) {
+
+        set = lrt_best_equal(view, best->key, i);
+        best->blocks += lrt_words_count(set);
+
+        if (i < LRT_BEST_SETS) {
+            best->set[i] = set;
+        }
     }
-
-    low = view->table->low[view->tier];
-    blocks = lrt_blocks(view->top);
-
-    best->key = lrt_words_least(low, blocks);
-
-    first = lrt_words_next(low, low + blocks, best->key);
-
-    n = lrt_words_count(first, low + blocks, best->key);
-
-    best->first = n ? (uint32_t) (first - low) : 0;
-    best->blocks = n ? n : 1;
 }
 
 
-static void
-lrt_best_find_untried(const lrt_view_t *view, lrt_best_t *best)
+static uint64_t
+lrt_best_least(const lrt_view_t *view)
 {
     uint32_t  block;
-    uint64_t  key;
+    uint64_t  low, least;
 
-    best->key = LRT_KEY_NEVER;
-    best->blocks = 0;
-    best->first = 0;
+    if (view->ntried == 0) {
+        return lrt_words_least(view->table->low[view->tier],
+                               lrt_blocks(view->top));
+    }
+
+    least = LRT_KEY_NEVER;
 
     for (block = 0; block < lrt_blocks(view->top); block++) {
-
-        key = lrt_best_low(view, block);
-
-        if (key < best->key) {
-            best->key = key;
-            best->blocks = 0;
-            best->first = block;
-        }
-
-        best->blocks += (key == best->key);
+        low = lrt_best_low(view, block);
+        least = (low < least) ? low : least;
     }
+
+    return least;
+}
+
+
+/* blocks that have the best rank, of the first ones as they were found */
+
+static uint64_t
+lrt_best_set(const lrt_view_t *view, const lrt_best_t *best, uint32_t number)
+{
+    return (number < LRT_BEST_SETS) ? best->set[number]
+                                    : lrt_best_equal(view, best->key, number);
+}
+
+
+static uint64_t
+lrt_best_equal(const lrt_view_t *view, uint64_t key, uint32_t number)
+{
+    uint32_t  i, n, block;
+    uint64_t  set;
+
+    block = number * LRT_WORDS;
+    n = lrt_blocks(view->top) - block;
+    n = (n < LRT_WORDS) ? n : LRT_WORDS;
+
+    if (view->ntried == 0) {
+        return lrt_words_equal(view->table->low[view->tier] + block, n, key);
+    }
+
+    set = 0;
+
+    for (i = 0; i < n; i++) {
+        if (lrt_best_low(view, block + i) == key) {
+            set |= (uint64_t) 1 << i;
+        }
+    }
+
+    return set;
 }
 
 
@@ -164,10 +213,12 @@ lrt_best_pick(const lrt_view_t *view)
 static uint32_t
 lrt_best_among(const lrt_view_t *view, const lrt_best_t *best)
 {
-    uint32_t    slot, turns, most, looked;
+    uint32_t    i, slot, turns, most, looked;
     lrt_ties_t  ties;
 
-    ties.n = 0;
+    if (best->blocks == 0) {
+        return LRT_NONE;
+    }
 
     /* to look at the keys of a block costs as much as some turns */
 
@@ -177,9 +228,14 @@ lrt_best_among(const lrt_view_t *view, const lrt_best_t *best)
 
     most = (uint32_t) ((uint64_t) view->schedule.n * looked
                        / ((uint64_t) turns * best->blocks)) + 1;
-    most = (most < LRT_TIES - LRT_BLOCK) ? most : LRT_TIES - LRT_BLOCK;
+    most = (most < LRT_TIES) ? most : LRT_TIES;
 
-    lrt_best_collect(view, best, best->first, looked, most, &ties);
+    ties.n = 0;
+
+    for (i = 0; i < looked && ties.n < most; i++) {
+        lrt_best_collect(view, best->key, lrt_best_block(view, best, i), most,
+                         &ties);
+    }
 
     if (ties.n == most) {
         slot = lrt_view_draw(view, lrt_best_accept, best->key);
@@ -187,58 +243,40 @@ lrt_best_among(const lrt_view_t *view, const lrt_best_t *best)
         if (slot != LRT_NONE) {
             return slot;
         }
+
+    } else if (looked == best->blocks) {
+        return lrt_best_share(view, &ties);
     }
 
-    return lrt_best_share(view, best, &ties,
-                          ties.n < most && looked == best->blocks);
+    return lrt_best_walk(view, best);
 }
 
 
-/* those of so many blocks from this one on, until there are "most" */
+/* those of a block, until there are "most" */
 
 static void
-lrt_best_collect(const lrt_view_t *view, const lrt_best_t *best,
-    uint32_t block, uint32_t blocks, uint32_t most, lrt_ties_t *ties)
+lrt_best_collect(const lrt_view_t *view, uint64_t key, uint32_t block,
+    uint32_t most, lrt_ties_t *ties)
 {
-    uint32_t         all, slot, pass;
-    const uint64_t  *keys, *p, *end;
+    uint32_t  slot, first;
+    uint64_t  set;
 
-    all = lrt_blocks(view->top);
-    keys = view->table->key[view->tier];
+    if (block == LRT_NONE) {
+        return;
+    }
 
-    /* round once at most, as minima change meanwhile */
+    first = block * LRT_BLOCK;
 
-    for (pass = 0; pass < 2; pass++) {
+    set = lrt_words_equal(view->table->key[view->tier] + first,
+                          lrt_best_end(view, block) - first, key);
 
-        while (block < all) {
+    for ( /* void */ ; set && ties->n < most; set = lrt_words_rest(set)) {
 
-            end = keys + lrt_best_end(view, block);
+        slot = first + lrt_words_first(set);
 
-            for (p = lrt_words_next(keys + block * LRT_BLOCK, end, best->key);
-                 p < end;
-                 p = lrt_words_next(p + 1, end, best->key))
-            {
-                slot = (uint32_t) (p - keys);
-
-                if (view->ntried && lrt_view_tried(view, slot)) {
-                    continue;
-                }
-
-                ties->slot[ties->n++] = slot;
-
-                if (ties->n == most) {
-                    return;
-                }
-            }
-
-            if (--blocks == 0) {
-                return;
-            }
-
-            block = lrt_best_next(view, block + 1, best->key);
+        if (view->ntried == 0 || !lrt_view_tried(view, slot)) {
+            ties->slot[ties->n++] = slot;
         }
-
-        block = best->first;
     }
 }
 
@@ -252,36 +290,117 @@ lrt_best_accept(const lrt_view_t *view, uint32_t slot, uint64_t key)
 
 
 /*
- * One of the servers of the best rank, by weight.  Turns are points of a line
- * from 0 to 2^32, at even distances.  If "ties" are not all, the line is cut
- * into as many parts as blocks have this minimum, and the part on which the
- * point falls into the servers that are found from its block on.
+ * One of all that are equal, by weight.  Turns are points of a line, at even
+ * distances.
  */
 
 static uint32_t
-lrt_best_share(const lrt_view_t *view, const lrt_best_t *best,
-    lrt_ties_t *ties, unsigned all)
+lrt_best_share(const lrt_view_t *view, lrt_ties_t *ties)
 {
-    uint32_t  i, n;
-    uint64_t  sum, point;
-
-    /* the only one needs no turn */
-
-    if (all && ties->n == 1) {
-        return lrt_view_open(view, ties->slot[0]) ? ties->slot[0] : LRT_NONE;
-    }
-
-    point = (uint32_t) (lrt_view_turn(view, LRT_CURSOR_SPARSE) * 2654435769u);
-
-    if (!all) {
-        point *= best->blocks;
-        lrt_best_some(view, best, (uint32_t) (point >> 32), ties);
-        point &= UINT32_MAX;
-    }
+    uint64_t  sum, turn;
 
     if (ties->n == 0) {
         return LRT_NONE;
     }
+
+    /* the only one needs no turn */
+
+    if (ties->n == 1) {
+        return lrt_view_open(view, ties->slot[0]) ? ties->slot[0] : LRT_NONE;
+    }
+
+    sum = lrt_best_weigh(view, ties);
+    turn = lrt_view_turn(view, LRT_CURSOR_SPARSE);
+
+    return lrt_best_take(view, ties,
+                         lrt_best_part(sum, (uint32_t) (turn * 2654435769u)));
+}
+
+
+/*
+ * The same without looking at all of them: a walk over the blocks that have
+ * the minimum.  It begins in any of them; each step looks at another one, and
+ * goes there by the ratio of what those weigh that are equal here and there,
+ * or stays.  So it is in each block as often as that block's part of the
+ * weight is, whatever the weight of all is, but for what the beginning still
+ * makes after some steps: next to nothing unless a few blocks outweigh all
+ * others by far.
+ */
+
+static uint32_t
+lrt_best_walk(const lrt_view_t *view, const lrt_best_t *best)
+{
+    uint32_t    i, number;
+    uint64_t    dice, sum, weight;
+    lrt_ties_t  ties[2], *here, *there, *left;
+
+    dice = lrt_view_turn(view, LRT_CURSOR_SPARSE);
+
+    here = &ties[0];
+    there = &ties[1];
+
+    here->n = 0;
+    sum = 0;
+
+    for (i = 0; i < LRT_TIES_STEPS; i++) {
+
+        dice = lrt_best_mix(dice);
+        number = (uint32_t) ((dice >> 32) * best->blocks >> 32);
+
+        there->n = 0;
+        lrt_best_collect(view, best->key, lrt_best_block(view, best, number),
+                         LRT_TIES, there);
+
+        weight = lrt_best_weigh(view, there);
+
+        if (there->n && lrt_best_part(sum, (uint32_t) dice) <= weight) {
+            left = here;
+            here = there;
+            there = left;
+            sum = weight;
+        }
+    }
+
+    dice = lrt_best_mix(dice);
+
+    return lrt_best_take(view, here, lrt_best_part(sum, (uint32_t) dice));
+}
+
+
+/* the block of this number among those of the best rank; some may be gone */
+
+static uint32_t
+lrt_best_block(const lrt_view_t *view, const lrt_best_t *best, uint32_t number)
+{
+    uint32_t  i, n;
+    uint64_t  set;
+
+    for (i = 0; i < lrt_best_sets(view); i++) {
+
+        set = lrt_best_set(view, best, i);
+        n = lrt_words_count(set);
+
+        if (number >= n) {
+            number -= n;
+            continue;
+        }
+
+        while (number--) {
+            set = lrt_words_rest(set);
+        }
+
+        return i * LRT_WORDS + lrt_words_first(set);
+    }
+
+    return LRT_NONE;
+}
+
+
+static uint64_t
+lrt_best_weigh(const lrt_view_t *view, lrt_ties_t *ties)
+{
+    uint32_t  i;
+    uint64_t  sum;
 
     sum = 0;
 
@@ -290,9 +409,18 @@ lrt_best_share(const lrt_view_t *view, const lrt_best_t *best,
         ties->reach[i] = sum;
     }
 
-    point = (sum >> 32) * point + ((sum & UINT32_MAX) * point >> 32);
+    return sum;
+}
 
-    for (i = 0; i < ties->n - 1 && ties->reach[i] <= point; i++) {
+
+/* the one on whose share the point falls */
+
+static uint32_t
+lrt_best_take(const lrt_view_t *view, const lrt_ties_t *ties, uint64_t point)
+{
+    uint32_t  i, n;
+
+    for (i = 0; i + 1 < ties->n && ties->reach[i] <= point; i++) {
         /* void */
     }
 
@@ -311,51 +439,25 @@ lrt_best_share(const lrt_view_t *view, const lrt_best_t *best,
 }
 
 
-/* those of some blocks, from the one of this number on */
+/* a point of a line from 0 to 2^32 on one of another length */
 
-static void
-lrt_best_some(const lrt_view_t *view, const lrt_best_t *best, uint32_t number,
-    lrt_ties_t *ties)
+static uint64_t
+lrt_best_part(uint64_t sum, uint32_t point)
 {
-    uint32_t  block, all, n;
-
-    all = lrt_blocks(view->top);
-
-    for (block = best->first; number && block < all; number--) {
-        block = lrt_best_next(view, block + 1, best->key);
-    }
-
-    n = (best->blocks < LRT_TIES_BLOCKS) ? best->blocks : LRT_TIES_BLOCKS;
-
-    ties->n = 0;
-    lrt_best_collect(view, best, block, n, LRT_TIES, ties);
+    return (sum >> 32) * point + ((sum & UINT32_MAX) * point >> 32);
 }
 
 
-/* the next block, from this one on, that has the minimum */
+/* numbers that follow each other become such that have nothing in common */
 
-static uint32_t
-lrt_best_next(const lrt_view_t *view, uint32_t block, uint64_t key)
+static uint64_t
+lrt_best_mix(uint64_t number)
 {
-    uint32_t         all;
-    const uint64_t  *low;
+    number += 0x9e3779b97f4a7c15ull;
+    number = (number ^ (number >> 30)) * 0xbf58476d1ce4e5b9ull;
+    number = (number ^ (number >> 27)) * 0x94d049bb133111ebull;
 
-    low = view->table->low[view->tier];
-    all = lrt_blocks(view->top);
-
-    if (block >= all) {
-        return all;
-    }
-
-    if (view->ntried == 0) {
-        return (uint32_t) (lrt_words_next(low + block, low + all, key) - low);
-    }
-
-    while (block < all && lrt_best_low(view, block) != key) {
-        block++;
-    }
-
-    return block;
+    return number ^ (number >> 31);
 }
 
 

@@ -14,12 +14,14 @@
 #include "lrt_method.h"
 
 
+#define LRT_BEST_SETS        4
+
 /* the best rank of servers that the request has not tried */
 
 typedef struct {
     uint64_t             key;                /* LRT_KEY_NEVER: there is none */
     uint32_t             blocks;             /* that hold it */
-    uint32_t             first;
+    uint64_t             set[LRT_BEST_SETS]; /* which of the first ones do */
 } lrt_best_t;
 
 

@@ -289,7 +289,7 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
         }
     }
 
-    dst->head->typical.value = src->head->typical.value;
+    dst->head->typical = src->head->typical;
     dst->head->known.value = src->head->known.value;
     dst->head->learned = src->head->learned;
     dst->head->census.value = src->head->census.value;

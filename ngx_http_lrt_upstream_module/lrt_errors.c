@@ -9,10 +9,14 @@
 #include "lrt_fixed.h"
 
 
-/* the part that fails (17 bits), judgements, and the part that stalls (24) */
+/*
+ * The part that fails (17 bits), judgements, whether the last answer was a
+ * stall, and the part that stalls (24).
+ */
 
 #define LRT_ERRORS_SUSPECTED ((uint64_t) 1 << 32)
 #define LRT_ERRORS_STALLS    ((uint64_t) 1 << 33)
+#define LRT_ERRORS_LAST      ((uint64_t) 1 << 34)
 #define LRT_STALLS_SHIFT     40
 #define lrt_errors_of(word)  ((word) & (((uint64_t) 1 << LRT_STALLS_SHIFT) - 1))
 
@@ -42,16 +46,16 @@
 #define LRT_STALL            (5 * LRT_LOG_ONE)
 #define LRT_STALLS_GAIN      128
 #define LRT_STALLS_USUAL     1024
-#define LRT_STALLS_MEMORY    8000            /* ms in which half is forgotten */
+#define LRT_STALLS_MEMORY    4000            /* ms in which half is forgotten */
 
 /* how many standard deviations are no chance, and the least that is usual */
 
 #define LRT_STALLS_CHANCE    6
-#define LRT_STALLS_RARE      (LRT_STALLS_ONE / 256)
+#define LRT_STALLS_RARE      (LRT_STALLS_ONE / 1024)
 
 /* a stall costs so many answers */
 
-#define LRT_STALLS_COST      64
+#define LRT_STALLS_COST      128
 
 
 uint64_t
@@ -104,7 +108,7 @@ lrt_errors_suspected(uint64_t word)
 uint64_t
 lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle, uint64_t usual)
 {
-    uint64_t  part, octaves;
+    uint64_t  part, octaves, most;
 
     part = word >> LRT_STALLS_SHIFT;
 
@@ -120,24 +124,43 @@ lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle, uint64_t usual)
 
     part -= part / LRT_STALLS_GAIN;
 
+    word &= ~LRT_ERRORS_LAST;
+
     if (above > LRT_STALL) {
         part += LRT_STALLS_ONE / LRT_STALLS_GAIN - 1;
+        word |= LRT_ERRORS_LAST;
     }
 
     usual = (usual > LRT_STALLS_RARE) ? usual : LRT_STALLS_RARE;
 
     /* the deviation of a mean of 256 that are "usual" at a time */
 
-    if (part > usual + LRT_STALLS_CHANCE
-                       * lrt_sqrt(usual * (LRT_STALLS_ONE / 256)))
-    {
+    most = usual + LRT_STALLS_CHANCE
+                   * lrt_sqrt(usual * (LRT_STALLS_ONE / 256));
+
+    if (part > most) {
         word |= LRT_ERRORS_STALLS;
 
-    } else if (part < usual) {
+    } else if (part < usual || part < most / 2) {
         word &= ~LRT_ERRORS_STALLS;
     }
 
     return part << LRT_STALLS_SHIFT | lrt_errors_of(word);
+}
+
+
+unsigned
+lrt_stalls_alone(uint64_t word, uint32_t above)
+{
+    return above > LRT_STALL
+           && (word & (LRT_ERRORS_LAST|LRT_ERRORS_STALLS)) != LRT_ERRORS_LAST;
+}
+
+
+uint64_t
+lrt_stalls_forget(uint64_t word)
+{
+    return lrt_errors_of(word) & ~(LRT_ERRORS_STALLS|LRT_ERRORS_LAST);
 }
 
 

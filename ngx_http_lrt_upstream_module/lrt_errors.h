@@ -41,6 +41,17 @@ unsigned lrt_errors_suspected(uint64_t word);
 uint64_t lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle,
     uint64_t usual);
 
+/*
+ * Whether that is a stall after an answer that was none, or of a server that
+ * is known for them: then it says nothing of its other answers.
+ */
+
+unsigned lrt_stalls_alone(uint64_t word, uint32_t above);
+
+/* the server was slow, and is well again: they were no stalls */
+
+uint64_t lrt_stalls_forget(uint64_t word);
+
 /* of all answers of a group: the part that stalled, of LRT_STALLS_ONE */
 
 uint64_t lrt_stalls_usual(uint64_t usual, uint32_t above);

@@ -25,7 +25,7 @@
 /* weights of a new sample, in 16 bits of fraction */
 
 #define LRT_GAIN_ONE         65536
-#define LRT_GAIN_MIN         (LRT_GAIN_ONE / 50)
+#define LRT_GAIN_MIN         (LRT_GAIN_ONE / 75)
 #define LRT_GAIN_MAX         (LRT_GAIN_ONE / 2)
 
 #define LRT_MEMORY           1000            /* ms in which it fades to 1/e */
@@ -38,9 +38,20 @@
 #define LRT_SPREAD_SHIFT     8
 #define LRT_SQUARE_SHIFT     7
 
-/* a difference of a third of an octave is none, however sure */
+/* a difference of a third of an octave is never sure */
 
 #define LRT_TOLERANCE        (LRT_LOG_ONE * 5 / 16)
+
+/*
+ * What chance may do is known from answers that do not depend on each other;
+ * those of one queue do, and so it may do as much again.
+ */
+
+#define LRT_CHANCE           2
+
+/* no good answer of a server that is so much slower than others is chance */
+
+#define LRT_SLOW             (LRT_LOG_ONE * 5 / 2)
 
 /* a failure is worth so many octaves */
 
@@ -52,14 +63,24 @@
 #define LRT_LOG_MAX          (62 * LRT_LOG_ONE)
 
 
-static uint64_t lrt_estimate_move(uint64_t word, uint32_t log, uint64_t now);
+static uint64_t lrt_estimate_move(uint64_t word, uint32_t log, uint32_t idle,
+    uint64_t now);
+static uint32_t lrt_estimate_likely(uint64_t word, const lrt_norm_t *norm);
 static uint64_t lrt_estimate_gain(uint32_t count, uint32_t idle);
 
 
 uint64_t
 lrt_estimate_add(uint64_t word, uint64_t us, uint64_t now)
 {
-    return lrt_estimate_move(word, lrt_estimate_us(us), now);
+    return lrt_estimate_move(word, lrt_estimate_us(us),
+                             lrt_estimate_age(word, now), now);
+}
+
+
+uint64_t
+lrt_estimate_add_rare(uint64_t word, uint64_t us, uint64_t now)
+{
+    return lrt_estimate_move(word, lrt_estimate_us(us), 0, now);
 }
 
 
@@ -81,7 +102,7 @@ lrt_estimate_fail(uint64_t word, uint32_t usual, uint64_t now)
         log = lrt_estimate_log(word);
     }
 
-    return lrt_estimate_move(word, log, now);
+    return lrt_estimate_move(word, log, lrt_estimate_age(word, now), now);
 }
 
 
@@ -106,7 +127,7 @@ lrt_usual_add(uint64_t usual, uint64_t us)
 
 
 static uint64_t
-lrt_estimate_move(uint64_t word, uint32_t log, uint64_t now)
+lrt_estimate_move(uint64_t word, uint32_t log, uint32_t idle, uint64_t now)
 {
     uint32_t  count;
     uint64_t  gain, rest, inverse;
@@ -117,7 +138,7 @@ lrt_estimate_move(uint64_t word, uint32_t log, uint64_t now)
     }
 
     count = lrt_word_count(word);
-    gain = lrt_estimate_gain(count, lrt_estimate_age(word, now));
+    gain = lrt_estimate_gain(count, idle);
 
     step = ((int64_t) log - (int64_t) lrt_estimate_log(word)) * (int64_t) gain;
     log = (uint32_t) ((int64_t) lrt_estimate_log(word) + step / LRT_GAIN_ONE);
@@ -217,8 +238,7 @@ lrt_spread_add(uint64_t word, uint32_t deviation)
 
     samples = (samples > UINT32_MAX) ? LRT_SPREAD_SAMPLES : samples;
 
-    deviation >>= LRT_SPREAD_SHIFT;
-    square = ((int64_t) deviation * deviation) << LRT_SQUARE_SHIFT;
+    square = lrt_estimate_square(deviation);
 
     mean += (square - mean)
             / (int64_t) (samples < LRT_SPREAD_SAMPLES ? samples
@@ -263,6 +283,23 @@ lrt_spread_deviation(uint64_t word)
 }
 
 
+uint32_t
+lrt_estimate_square(uint32_t difference)
+{
+    difference >>= LRT_SPREAD_SHIFT;
+
+    return (difference * difference) << LRT_SQUARE_SHIFT;
+}
+
+
+uint64_t
+lrt_estimate_chance(uint64_t word, uint64_t spread)
+{
+    return LRT_CHANCE * (uint64_t) (uint32_t) spread * LRT_COUNT_ONE
+           / lrt_word_count(word);
+}
+
+
 /*
  * The mean of n samples lies, by chance, within the standard deviation over
  * the root of n.  The deviation itself is not known well from few samples: for
@@ -272,10 +309,12 @@ lrt_spread_deviation(uint64_t word)
  */
 
 uint32_t
-lrt_estimate_judge(uint64_t word, uint32_t typical, uint64_t spread)
+lrt_estimate_judge(uint64_t word, const lrt_norm_t *norm)
 {
-    uint32_t  log, half;
+    uint32_t  log, typical, half;
     uint64_t  difference, least, deviation, count;
+
+    typical = norm->typical;
 
     if (word == 0 || typical == 0) {
         return typical;
@@ -288,14 +327,14 @@ lrt_estimate_judge(uint64_t word, uint32_t typical, uint64_t spread)
     least = LRT_TOLERANCE + 2 * LRT_LOG_ONE * LRT_COUNT_ONE / count;
 
     if (difference <= least) {
-        return typical;
+        return lrt_estimate_likely(word, norm);
     }
 
     difference -= least;
 
     /* over the root of the count, whose fraction has four bits, times 1024 */
 
-    deviation = (uint64_t) lrt_spread_deviation(spread) * 1024;
+    deviation = (uint64_t) lrt_spread_deviation(norm->spread) * 1024;
     count <<= 16;
 
     /* mostly a power of two on either side of the root is enough to know */
@@ -303,33 +342,68 @@ lrt_estimate_judge(uint64_t word, uint32_t typical, uint64_t spread)
     half = (63 - (uint32_t) __builtin_clzll(count | 1)) / 2;
 
     if (difference <= deviation >> (half + 1)) {
-        return typical;
+        return lrt_estimate_likely(word, norm);
     }
 
-    if (difference > deviation >> half) {
+    if (difference > deviation >> half
+        || difference > deviation / lrt_sqrt(count))
+    {
         return log;
     }
 
-    return (difference > deviation / lrt_sqrt(count)) ? log : typical;
+    return lrt_estimate_likely(word, norm);
 }
 
 
-unsigned
-lrt_estimate_recovers(uint64_t word, uint64_t us, uint32_t typical,
-    uint64_t spread, uint64_t now)
+/*
+ * A difference that may be chance: of what is seen, that part is real which
+ * the real differences between servers have of all that is to be seen.
+ */
+
+static uint32_t
+lrt_estimate_likely(uint64_t word, const lrt_norm_t *norm)
 {
-    uint32_t  slow;
+    int64_t   difference;
+    uint64_t  between;
+
+    between = norm->between;
+
+    if (between == 0) {
+        return norm->typical;
+    }
+
+    difference = (int64_t) lrt_estimate_log(word) - norm->typical;
+    difference = difference * (int64_t) between
+                 / (int64_t) (between + lrt_estimate_chance(word,
+                                                            norm->spread));
+
+    return (uint32_t) (norm->typical + difference);
+}
+
+
+lrt_recovers_e
+lrt_estimate_recovers(uint64_t word, uint64_t us, const lrt_norm_t *norm,
+    uint64_t now)
+{
+    uint32_t  slow, typical;
+
+    typical = norm->typical;
 
     if (word == 0 || typical == 0
         || (lrt_word_count(word) >= LRT_COUNT_FEW
             && lrt_estimate_age(word, now) < LRT_MEMORY / 2))
     {
-        return 0;
+        return LRT_RECOVERS_NOT;
     }
 
-    slow = lrt_estimate_judge(word, typical, spread);
+    slow = lrt_estimate_judge(word, norm);
 
-    return slow > typical && lrt_estimate_us(us) < typical / 2 + slow / 2;
+    if (slow <= typical || lrt_estimate_us(us) >= typical / 2 + slow / 2) {
+        return LRT_RECOVERS_NOT;
+    }
+
+    return (lrt_estimate_log(word) > typical + LRT_SLOW)
+           ? LRT_RECOVERS_SURELY : LRT_RECOVERS_MAYBE;
 }
 
 
@@ -355,7 +429,7 @@ lrt_estimate_us(uint64_t us)
 
 
 /*
- * The first samples count alike, then each for a fiftieth, and more if time
+ * The first samples count alike, then each for a 75th, and more if time
  * has passed since the last one.  Never more than half: one answer is not
  * enough to forget what was known.
  */

@@ -3,10 +3,10 @@
  * Copyright (C) the ngx_http_lrt_upstream_module authors
  *
  * How long a server takes: a moving average of the logarithm of its times,
- * which a rare long answer does not spoil, and a judgement: a server is held
- * for different from the group only if the difference is larger than chance
- * explains.  Servers that are not different are equal, and so the choice
- * among them is by load.
+ * which a rare long answer does not spoil, and a judgement: what a server's
+ * mean differs from that of the group counts in full if it is more than chance
+ * explains, and else as far as servers of this group are known to differ.
+ * Where they do not, they are equal, and so the choice is by load.
  *
  * All of it for one server is one word, so that workers need no lock; a
  * sample that is lost when two of them write at once does no harm.
@@ -27,9 +27,25 @@
 #define LRT_LOG_LIMIT        (30 * LRT_LOG_ONE)      /* 20 bits, 18 minutes */
 
 
+/* what is known of the servers of a group, see lrt_typical.h */
+
+typedef struct {
+    uint32_t             typical;        /* a logarithm; 0: unknown */
+    uint32_t             between;        /* how much they differ, a square */
+    uint64_t             spread;         /* how much their answers do */
+} lrt_norm_t;
+
+
 /* the word of a server: 0 is unknown */
 
 uint64_t lrt_estimate_add(uint64_t word, uint64_t us, uint64_t now);
+
+/*
+ * One that is no sign of a change, as far as it is known: it counts as one of
+ * many, however long the server was idle before.
+ */
+
+uint64_t lrt_estimate_add_rare(uint64_t word, uint64_t us, uint64_t now);
 
 /*
  * A failure is a sample, too: one of a multiple of what answers of the group
@@ -71,19 +87,34 @@ uint32_t lrt_spread_samples(uint64_t word);
 uint32_t lrt_spread_deviation(uint64_t word);
 
 /*
- * The logarithm that counts: of the server if it is different, else the
- * typical one of the group.  "typical" 0 is unknown, as is the answer 0.
+ * Squares of differences of logarithms, for variances in 32 bits: of one, and
+ * of what chance makes of the word of a server.
  */
 
-uint32_t lrt_estimate_judge(uint64_t word, uint32_t typical, uint64_t spread);
+uint32_t lrt_estimate_square(uint32_t difference);
+uint64_t lrt_estimate_chance(uint64_t word, uint64_t spread);
+
+/*
+ * The logarithm that counts: of the server if it is surely different, else
+ * between the typical one of the group and its own: the nearer to its own, the
+ * more the servers differ at all.  0 is unknown.
+ */
+
+uint32_t lrt_estimate_judge(uint64_t word, const lrt_norm_t *norm);
 
 /*
  * A server that was held for slow, and of which little is known of late, gave
- * an answer that is nearer to what is typical: it may be well again.
+ * an answer that is nearer to what is typical.
  */
 
-unsigned lrt_estimate_recovers(uint64_t word, uint64_t us, uint32_t typical,
-    uint64_t spread, uint64_t now);
+typedef enum {
+    LRT_RECOVERS_NOT = 0,
+    LRT_RECOVERS_MAYBE,
+    LRT_RECOVERS_SURELY                  /* it was too slow for that before */
+} lrt_recovers_e;
+
+lrt_recovers_e lrt_estimate_recovers(uint64_t word, uint64_t us,
+    const lrt_norm_t *norm, uint64_t now);
 
 /* microseconds of a logarithm */
 

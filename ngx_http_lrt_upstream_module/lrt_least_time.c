@@ -14,6 +14,7 @@
 #include "lrt_least_time.h"
 #include "lrt_pace.h"
 #include "lrt_rank.h"
+#include "lrt_typical.h"
 
 
 #define LRT_LEAST_TIME_MAX     (28 * LRT_LOG_ONE)        /* 268 s */
@@ -26,6 +27,10 @@
 
 #define LRT_LEAST_TIME_POWER   205                       /* of 256: 0.8 */
 #define LRT_LEAST_TIME_SHIFT   35                        /* above weights */
+
+/* what times may say more than a server's weight does: an octave */
+
+#define LRT_LEAST_TIME_DOUBT   LRT_LOG_ONE
 
 /* until it has answered so often, a request in flight counts for so many */
 
@@ -69,6 +74,8 @@ static uint64_t lrt_least_time_of(const lrt_view_t *view, uint32_t slot);
 static uint64_t lrt_least_time_ramped(const lrt_score_t *score,
     uint64_t share);
 static uint32_t lrt_least_time_log(const lrt_score_t *score);
+static uint32_t lrt_least_time_once(const lrt_score_t *score, int64_t power);
+static int64_t lrt_least_time_twice(const lrt_score_t *score);
 static uint32_t lrt_least_time_answers(const lrt_score_t *score);
 static unsigned lrt_least_time_probation(const lrt_score_t *score);
 static uint64_t lrt_least_time_trial(const lrt_score_t *score);
@@ -94,7 +101,8 @@ lrt_least_time_cost(const lrt_score_t *score)
 {
     uint64_t  cost;
 
-    cost = (uint64_t) lrt_least_time_log(score) << (32 - LRT_LOG_SHIFT);
+    cost = (uint64_t) lrt_least_time_once(score, LRT_LEAST_TIME_POWER)
+           << (32 - LRT_LOG_SHIFT);
 
     if (lrt_ramping(score->hot)) {
         cost += (lrt_log2(LRT_RAMP_FULL)
@@ -198,10 +206,12 @@ lrt_least_time_of(const lrt_view_t *view, uint32_t slot)
 static uint64_t
 lrt_least_time_share(const lrt_score_t *score)
 {
-    uint64_t  share;
+    uint64_t  share, time;
+
+    time = lrt_estimate_time(lrt_least_time_once(score, 256));
 
     share = ((uint64_t) score->params->weight << LRT_SHARE_SHIFT)
-            / lrt_least_time_expected(score);
+            / (time ? time : 1);
 
     share = (share < LRT_SHARE_MAX) ? share : LRT_SHARE_MAX;
 
@@ -258,6 +268,52 @@ lrt_least_time_log(const lrt_score_t *score)
 }
 
 
+/* where the weight counts by this power, of 256 */
+
+static uint32_t
+lrt_least_time_once(const lrt_score_t *score, int64_t power)
+{
+    int64_t  log;
+
+    log = lrt_least_time_log(score);
+    log += lrt_least_time_twice(score) * power / 256;
+
+    return (log > 0) ? (uint32_t) log : 0;
+}
+
+
+/*
+ * Weights mean capacity, and who is faster has more of it: what weights of the
+ * group say as well as times must not count twice.  Of a server that is not
+ * as fast as its weight says, it is not much more than that says.  Returns a
+ * logarithm to be added to that of the time, with its sign.
+ */
+
+static int64_t
+lrt_least_time_twice(const lrt_score_t *score)
+{
+    int64_t   said, most;
+    uint32_t  weight;
+
+    if (score->slope == 0 || score->norm.typical == 0) {
+        return 0;
+    }
+
+    said = (int64_t) score->norm.typical - lrt_least_time_answers(score);
+    said = said * (int64_t) score->slope / LRT_LOG_ONE;
+
+    /* the weight of a server that is being removed may be 0 */
+
+    weight = score->params->weight ? score->params->weight : 1;
+
+    most = (int64_t) (lrt_log2(weight) >> (32 - LRT_LOG_SHIFT));
+    most -= score->weight;
+    most = (most < 0 ? -most : most) + LRT_LEAST_TIME_DOUBT;
+
+    return (said > most) ? most : (said < -most) ? -most : said;
+}
+
+
 /*
  * Requests have the last word as long as they are fresh.  Then probes say how
  * the server has changed since, or how it differs from others; and all that
@@ -271,7 +327,7 @@ lrt_least_time_answers(const lrt_score_t *score)
     uint64_t  word, pace;
 
     word = lrt_load(&score->hot->estimate);
-    log = lrt_estimate_judge(word, score->typical, score->spread);
+    log = lrt_estimate_judge(word, &score->norm);
 
     if (score->probes == NULL
         || (word && lrt_estimate_age(word, score->now) <= LRT_PACE_STALE))
@@ -291,9 +347,10 @@ void
 lrt_least_time_lag(lrt_table_t *t, uint32_t slot, unsigned header,
     uint64_t age, uint64_t now)
 {
-    uint32_t             typical, deviation;
+    uint32_t             deviation;
     uint64_t             lag, *p;
     lrt_hot_t           *hot;
+    lrt_norm_t           norm;
     const lrt_policy_t  *policy;
 
     hot = &t->hot[slot];
@@ -303,11 +360,11 @@ lrt_least_time_lag(lrt_table_t *t, uint32_t slot, unsigned header,
         return;
     }
 
-    typical = (uint32_t) lrt_load(&t->head->typical.value);
-    deviation = lrt_spread_deviation(lrt_load(&t->head->learned.spread));
+    lrt_typical_norm(t, &norm);
+    deviation = lrt_spread_deviation(norm.spread);
 
-    if (typical == 0
-        || age < lrt_estimate_time(typical + LRT_LAG_DEVIATIONS * deviation
+    if (norm.typical == 0
+        || age < lrt_estimate_time(norm.typical + LRT_LAG_DEVIATIONS * deviation
                                    + LRT_LOG_ONE))
     {
         return;
@@ -370,7 +427,7 @@ lrt_least_time_probation(const lrt_score_t *score)
     samples = lrt_estimate_samples(lrt_load(&score->hot->estimate));
 
     return samples < LRT_PROBATION_SAMPLES
-           && score->typical
+           && score->norm.typical
            && lrt_load(&score->hot->inflight) > (int32_t) samples;
 }
 
@@ -389,7 +446,7 @@ lrt_least_time_trial(const lrt_score_t *score)
     uint32_t  idle, wait, others, least;
     uint64_t  word, last, time;
 
-    if (score->typical == 0 || lrt_load(&score->hot->inflight) > 0) {
+    if (score->norm.typical == 0 || lrt_load(&score->hot->inflight) > 0) {
         return UINT64_MAX;
     }
 
@@ -412,7 +469,7 @@ lrt_least_time_trial(const lrt_score_t *score)
         idle = lrt_estimate_age(word, score->now);
     }
 
-    others = lrt_spread_samples(score->spread) - lrt_trial_samples(last);
+    others = lrt_spread_samples(score->norm.spread) - lrt_trial_samples(last);
 
     if (lrt_trial_stamp(last) == LRT_TRIAL_SOON) {
         wait = 0;

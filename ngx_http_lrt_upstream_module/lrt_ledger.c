@@ -22,6 +22,7 @@ static void lrt_ledger_settle_held(lrt_table_t *t, const lrt_registry_t *reg);
 static int32_t lrt_ledger_held_sum(const lrt_table_t *t);
 static uint32_t lrt_ledger_count_in(const lrt_owner_t *owner, uint64_t *cell);
 static void lrt_ledger_count_out(const lrt_owner_t *owner, uint64_t *cell);
+static unsigned lrt_ledger_alone(const lrt_owner_t *owner, uint64_t value);
 static unsigned lrt_ledger_drifted(int32_t drift, int32_t *last,
     uint32_t *seen);
 
@@ -75,6 +76,11 @@ lrt_ledger_count_in(const lrt_owner_t *owner, uint64_t *cell)
 
     old = lrt_load(cell);
 
+    if (lrt_ledger_alone(owner, old)) {
+        lrt_store(cell, old + 1);
+        return 0;
+    }
+
     /* it may be zapped at the same time */
 
     do {
@@ -93,9 +99,32 @@ lrt_ledger_count_out(const lrt_owner_t *owner, uint64_t *cell)
 
     old = lrt_load(cell);
 
-    if (lrt_cell_serial(old) == owner->serial && lrt_cell_count(old)) {
+    if (lrt_cell_serial(old) != owner->serial || lrt_cell_count(old) == 0) {
+        return;
+    }
+
+    if (lrt_ledger_alone(owner, old)) {
+        lrt_store(cell, old - 1);
+
+    } else {
         (void) lrt_sub(cell, 1);
     }
+}
+
+
+/*
+ * Nobody else writes a cell with the serial of a living owner, unless all that
+ * found no row share it: to count there takes no lock of the line.  If he was
+ * taken for dead by mistake, what is zapped in the same nanosecond comes back,
+ * with his serial: it is no more than he would count in anyway, and the total
+ * is corrected by audits.
+ */
+
+static unsigned
+lrt_ledger_alone(const lrt_owner_t *owner, uint64_t value)
+{
+    return owner->serial != LRT_SERIAL_SHARED
+           && lrt_cell_serial(value) == owner->serial;
 }
 
 

@@ -11,6 +11,7 @@
 #define _LRT_METHOD_H_INCLUDED_
 
 
+#include "lrt_estimate.h"
 #include "lrt_params.h"
 #include "lrt_ramp.h"
 #include "lrt_rules.h"
@@ -64,8 +65,9 @@ typedef struct {
     const lrt_policy_t  *policy;
     const lrt_params_t  *params;
     const lrt_hot_t     *hot;
-    uint32_t             typical;            /* see lrt_estimate.h */
-    uint64_t             spread;
+    lrt_norm_t           norm;               /* see lrt_estimate.h */
+    uint32_t             weight;             /* see lrt_typical.h */
+    uint32_t             slope;
     uint32_t             known;              /* servers with an estimate */
     uint64_t             now;                /* ms */
     uint64_t             slow_start;         /* ms, see lrt_ramp.h */

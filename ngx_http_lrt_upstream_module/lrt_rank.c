@@ -5,20 +5,17 @@
 
 
 #include "lrt_rank.h"
-#include "lrt_errors.h"
 #include "lrt_estimate.h"
-#include "lrt_pace.h"
 #include "lrt_passive.h"
+#include "lrt_typical.h"
 #include "lrt_words.h"
+
+#include <string.h>
 
 
 /* what is typical of the group changed so much that all ranks do, too */
 
 #define LRT_TYPICAL_STEP     (LRT_LOG_ONE / 8)
-
-/* how far from the mean a server may be to be one that is typical */
-
-#define LRT_MIDDLE           (LRT_LOG_ONE * 3 / 4)
 
 /* and so many samples may make somebody due for a trial */
 
@@ -47,10 +44,6 @@ static uint64_t lrt_rank_key(const lrt_table_t *t, uint32_t slot,
     lrt_tier_e tier, uint64_t now);
 static uint64_t lrt_rank_cost(const lrt_table_t *t, uint32_t slot,
     uint64_t now);
-static void lrt_rank_typical(lrt_table_t *t);
-static uint32_t lrt_rank_middle(const lrt_table_t *t,
-    const lrt_entry_t *entry, uint32_t mean);
-static void lrt_rank_pace(lrt_table_t *t);
 static uint64_t lrt_rank_due(const lrt_table_t *t, const lrt_entry_t *entry,
     uint32_t slot, uint64_t now);
 static unsigned lrt_rank_none(const lrt_table_t *t, uint32_t slot);
@@ -68,14 +61,20 @@ static unsigned lrt_rank_afford(lrt_table_t *t, uint64_t now);
 void
 lrt_rank_touch(lrt_table_t *t, uint32_t slot, uint64_t now)
 {
-    lrt_rank_set_cost(t, slot, now);
+    if (lrt_rank_method(t)->cost) {
+        lrt_rank_set_cost(t, slot, now);
+    }
+
     lrt_rank_counted(t, slot, now);
 }
 
 
+/* in the other tier it has no rank, and who gave it to this one saw to that */
+
 void
 lrt_rank_counted(lrt_table_t *t, uint32_t slot, uint64_t now)
 {
+    uint64_t     generation;
     lrt_tier_e   tier;
     lrt_moved_t  moved;
 
@@ -83,12 +82,13 @@ lrt_rank_counted(lrt_table_t *t, uint32_t slot, uint64_t now)
         return;
     }
 
-    for (tier = LRT_PRIMARY; tier < LRT_TIERS; tier++) {
+    generation = lrt_table_generation(t);
+    tier = lrt_table_entries(t, generation)[slot].params.backup ? LRT_BACKUP
+                                                                : LRT_PRIMARY;
 
-        if (lrt_rank_set_key(t, slot, tier, now, &moved)) {
-            lrt_point(LRT_POINT_RANK_KEY);
-            lrt_rank_moved(t, slot, tier, &moved);
-        }
+    if (lrt_rank_set_key(t, slot, tier, now, &moved)) {
+        lrt_point(LRT_POINT_RANK_KEY);
+        lrt_rank_moved(t, slot, tier, &moved);
     }
 }
 
@@ -108,7 +108,7 @@ lrt_rank_refresh(lrt_table_t *t, uint64_t now)
 
     lrt_store(&t->head->refreshed, now);
 
-    lrt_rank_typical(t);
+    lrt_typical(t);
 
     next = UINT64_MAX;
     generation = lrt_table_generation(t);
@@ -156,7 +156,8 @@ lrt_rank_learned(lrt_table_t *t, uint64_t before, uint64_t after, uint64_t now)
         return;
     }
 
-    n = lrt_add(&t->head->known.value, (before == 0)) + (before == 0);
+    n = (before == 0) ? lrt_add(&t->head->known.value, 1) + 1
+                      : lrt_load(&t->head->known.value);
 
     sum = lrt_estimate_log(after);
     sum -= before ? lrt_estimate_log(before) : 0;
@@ -281,122 +282,24 @@ lrt_rank_key(const lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
         }
     }
 
-    lrt_rank_score_slot(t, &score, &side->policy, &entry.params, slot, now);
-    score.cost = lrt_load(&t->cost[slot]);
+    /* what answers change is in lines that other workers have at that time */
+
+    if (method->takes & LRT_TAKES_TIME) {
+        lrt_rank_score_slot(t, &score, &side->policy, &entry.params, slot,
+                            now);
+        score.cost = lrt_load(&t->cost[slot]);
+
+    } else {
+        memset(&score, 0, sizeof(lrt_score_t));
+
+        score.policy = &side->policy;
+        score.params = &entry.params;
+        score.hot = &t->hot[slot];
+        score.now = now;
+        score.slow_start = lrt_load(&side->settings.slow_start);
+    }
 
     return method->key(&score);
-}
-
-
-/* what is typical of the servers: the means of their times and failures */
-
-static void
-lrt_rank_typical(lrt_table_t *t)
-{
-    uint32_t            slot, n, mean;
-    uint64_t            sum, errors, word;
-    unsigned            failing;
-    const lrt_entry_t  *entry;
-
-    n = 0;
-    sum = 0;
-    errors = 0;
-
-    failing = (lrt_load(&t->head->learned.errors) != 0);
-    entry = lrt_table_entries(t, lrt_table_generation(t));
-
-    for (slot = 0; slot < t->capacity; slot++) {
-
-        if (entry[slot].ident == 0) {
-            continue;
-        }
-
-        word = lrt_load(&t->hot[slot].estimate);
-
-        if (word) {
-            sum += lrt_estimate_log(word);
-            n++;
-        }
-
-        if (failing) {
-            errors += lrt_errors_part(lrt_load(&t->health[slot].errors));
-        }
-    }
-
-    mean = n ? (uint32_t) (sum / n) : 0;
-
-    lrt_store(&t->head->learned.errors, errors);
-    lrt_store(&t->head->known.value, n);
-    lrt_store(&t->head->learned.sum, sum);
-    lrt_store(&t->head->learned.mean, mean);
-    lrt_store(&t->head->typical.value, lrt_rank_middle(t, entry, mean));
-
-    lrt_rank_pace(t);
-}
-
-
-/*
- * The mean of those that are not far from it, if most are: a few that are much
- * slower must not make all others seem to be slower than they are.
- */
-
-static uint32_t
-lrt_rank_middle(const lrt_table_t *t, const lrt_entry_t *entry, uint32_t mean)
-{
-    uint32_t  slot, n, all, log;
-    uint64_t  sum, word;
-
-    n = 0;
-    all = 0;
-    sum = 0;
-
-    for (slot = 0; slot < t->capacity; slot++) {
-
-        word = entry[slot].ident ? lrt_load(&t->hot[slot].estimate) : 0;
-        log = lrt_estimate_log(word);
-        all += (word != 0);
-
-        if (word
-            && log <= mean + LRT_MIDDLE
-            && log + LRT_MIDDLE >= mean)
-        {
-            sum += log;
-            n++;
-        }
-    }
-
-    return (n > all / 2) ? (uint32_t) (sum / n) : mean;
-}
-
-
-static void
-lrt_rank_pace(lrt_table_t *t)
-{
-    uint32_t            slot, n;
-    uint64_t            sum, word, generation;
-    const lrt_entry_t  *entry;
-
-    generation = lrt_table_generation(t);
-    entry = lrt_table_entries(t, generation);
-
-    n = 0;
-    sum = 0;
-
-    /* without checks, what is left of earlier ones counts no more */
-
-    if (lrt_load(&lrt_table_side(t, generation)->settings.nchecks)) {
-
-        for (slot = 0; slot < t->capacity; slot++) {
-            word = lrt_load(&t->health[slot].pace);
-
-            if (entry[slot].ident && word) {
-                sum += lrt_pace_now(word);
-                n++;
-            }
-        }
-    }
-
-    lrt_store(&t->head->pace.value, n ? sum / n : 0);
 }
 
 
@@ -438,8 +341,9 @@ lrt_rank_score(const lrt_table_t *t, lrt_score_t *score,
     score->policy = policy;
     score->params = params;
     score->hot = hot;
-    score->typical = (uint32_t) lrt_load(&t->head->typical.value);
-    score->spread = lrt_load(&t->head->learned.spread);
+    lrt_typical_norm(t, &score->norm);
+    score->weight = (uint32_t) lrt_load(&t->head->typical.weight);
+    score->slope = (uint32_t) lrt_load(&t->head->typical.slope);
     score->known = (uint32_t) lrt_load(&t->head->known.value);
     score->now = now;
     score->slow_start = 0;

@@ -12,6 +12,7 @@
 #include "lrt_least_time.h"
 #include "lrt_passive.h"
 #include "lrt_rank.h"
+#include "lrt_typical.h"
 
 
 /*
@@ -22,13 +23,14 @@
 #define LRT_SELECT_TRIES     128
 
 
+static void lrt_select_stamp(const lrt_view_t *view, uint32_t slot);
 static void lrt_select_reason(const lrt_view_t *view, const lrt_ask_t *ask,
     uint32_t slot, unsigned point, lrt_reason_t *reason);
 static unsigned lrt_select_errors(lrt_table_t *t, uint32_t slot,
     unsigned failed);
-static void lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint32_t above,
-    uint32_t idle);
-static void lrt_select_answered(lrt_table_t *t, uint32_t slot,
+static unsigned lrt_select_stalls(lrt_table_t *t, uint32_t slot,
+    uint32_t above, uint32_t idle);
+static uint64_t lrt_select_answered(lrt_table_t *t, uint32_t slot,
     uint64_t before, uint64_t time, uint64_t now);
 static unsigned lrt_select_learn(lrt_table_t *t, uint32_t slot,
     const lrt_policy_t *policy, const lrt_outcome_t *out, uint64_t now);
@@ -79,10 +81,7 @@ lrt_select(lrt_table_t *t, const lrt_owner_t *owner, const lrt_ask_t *ask,
 
         lrt_point(LRT_POINT_PICKED);
 
-        lrt_store(&t->hot[slot].trial,
-                  lrt_trial(ask->now,
-                            lrt_spread_samples(
-                                       lrt_load(&t->head->learned.spread))));
+        lrt_select_stamp(&view, slot);
 
         /* if this is a trial, the server is due again whatever comes of it */
 
@@ -248,6 +247,24 @@ lrt_select_failed(lrt_table_t *t, const lrt_entry_t *entry, lrt_hot_t *hot,
 }
 
 
+/* when it was asked; where nobody has trials, answers since do not matter */
+
+static void
+lrt_select_stamp(const lrt_view_t *view, uint32_t slot)
+{
+    uint32_t      samples;
+    lrt_table_t  *t;
+
+    t = view->table;
+
+    samples = lrt_method(view->policy->method)->due
+              ? lrt_spread_samples(lrt_load(&t->head->learned.spread))
+              : lrt_trial_samples(lrt_load(&t->hot[slot].trial));
+
+    lrt_store(&t->hot[slot].trial, lrt_trial(view->now, samples));
+}
+
+
 /* before the request is counted in: what is shown is what was compared */
 
 static void
@@ -297,7 +314,9 @@ lrt_select_errors(lrt_table_t *t, uint32_t slot, unsigned failed)
 }
 
 
-static void
+/* returns whether it is a stall that says nothing yet about other answers */
+
+static unsigned
 lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint32_t above, uint32_t idle)
 {
     uint64_t  before, after, usual, *stalls;
@@ -320,33 +339,51 @@ lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint32_t above, uint32_t idle)
     if (after != before) {
         lrt_store(stalls, after);
     }
+
+    return lrt_stalls_alone(before, above);
 }
 
 
-/* one good answer after a trial: others shall tell soon whether it lasts */
+/*
+ * Returns the server's new estimate.  One good answer after a trial: others
+ * shall tell soon whether it lasts.  If it is so good that the server must
+ * have changed, all that is known is of another time.
+ */
 
-static void
+static uint64_t
 lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
     uint64_t time, uint64_t now)
 {
-    unsigned    suspected;
-    lrt_hot_t  *hot;
+    unsigned         suspected, alone;
+    lrt_hot_t       *hot;
+    uint64_t        *errors;
+    lrt_norm_t       norm;
+    lrt_recovers_e   recovers;
 
     hot = &t->hot[slot];
     suspected = lrt_select_errors(t, slot, 0);
 
-    lrt_select_stalls(t, slot, lrt_estimate_above(before, time),
-                      lrt_estimate_age(before, now));
+    alone = lrt_select_stalls(t, slot, lrt_estimate_above(before, time),
+                              lrt_estimate_age(before, now));
 
-    if (suspected
-        || lrt_estimate_recovers(before, time,
-                                 (uint32_t) lrt_load(&t->head->typical.value),
-                                 lrt_load(&t->head->learned.spread), now))
-    {
+    lrt_typical_norm(t, &norm);
+    recovers = lrt_estimate_recovers(before, time, &norm, now);
+
+    if (suspected || recovers) {
         lrt_store(&hot->trial,
                   lrt_trial(LRT_TRIAL_SOON,
                             lrt_trial_samples(lrt_load(&hot->trial))));
     }
+
+    if (!suspected && recovers == LRT_RECOVERS_SURELY) {
+        errors = &t->health[slot].errors;
+        lrt_store(errors, lrt_stalls_forget(lrt_load(errors)));
+
+        return lrt_estimate_add(0, time, now);
+    }
+
+    return alone ? lrt_estimate_add_rare(before, time, now)
+                 : lrt_estimate_add(before, time, now);
 }
 
 
@@ -384,9 +421,7 @@ lrt_select_learn(lrt_table_t *t, uint32_t slot, const lrt_policy_t *policy,
         }
 
     } else {
-        lrt_select_answered(t, slot, before, time, now);
-
-        after = lrt_estimate_add(before, time, now);
+        after = lrt_select_answered(t, slot, before, time, now);
 
         lrt_store(&learned->usual,
                   lrt_usual_add(lrt_load(&learned->usual), time));
@@ -550,9 +585,9 @@ lrt_select_enter(const lrt_view_t *view, const lrt_owner_t *owner,
         return 0;
     }
 
-    lrt_fence();
+    /* in order behind the count, as both are in that of all processes */
 
-    if (lrt_table_generation(t) != view->generation) {
+    if (lrt_load_ordered(&t->head->generation.value) != view->generation) {
         return 0;
     }
 

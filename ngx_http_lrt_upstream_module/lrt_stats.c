@@ -29,7 +29,6 @@ void
 lrt_stats_finished(lrt_stats_t *st, const lrt_outcome_t *out)
 {
     if (out->status >= 100 && out->status < 600) {
-        (void) lrt_add(&st->responses[out->status / 100 - 1], 1);
         lrt_stats_count_code(st, out->status);
     }
 
@@ -72,7 +71,7 @@ lrt_stats_reset(lrt_stats_t *st)
 
 /*
  * The first statuses seen get a counter of their own; when all places are
- * taken, a new status is counted in its class only.
+ * taken, a new status is counted with the rest of its class.
  */
 
 static void
@@ -95,6 +94,28 @@ lrt_stats_count_code(lrt_stats_t *st, uint32_t status)
             return;
         }
     }
+
+    (void) lrt_add(&st->rest[status / 100 - 1], 1);
+}
+
+
+uint64_t
+lrt_stats_responses(const lrt_stats_t *st, uint32_t class)
+{
+    uint32_t  i;
+    uint64_t  sum, code;
+
+    sum = lrt_load(&st->rest[class]);
+
+    for (i = 0; i < LRT_CODES; i++) {
+        code = lrt_load(&st->codes[i]);
+
+        if (lrt_stats_code_status(code) / 100 == class + 1) {
+            sum += lrt_stats_code_count(code);
+        }
+    }
+
+    return sum;
 }
 
 

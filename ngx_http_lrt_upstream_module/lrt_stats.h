@@ -18,18 +18,23 @@
 #define LRT_CODES            10
 
 
+/*
+ * What nearly every attempt changes comes first: with what stands before it in
+ * a slot (see lrt_detail_t) it fills one line of the cache.
+ */
+
 typedef struct {
     uint64_t             requests;           /* attempts sent here */
-    uint64_t             responses[5];       /* 1xx .. 5xx */
-    uint64_t             codes[LRT_CODES];   /* status << 48 | count */
+    uint64_t             selected;           /* wall clock, ms */
     uint64_t             sent;
     uint64_t             received;
-    uint64_t             fails;
-    uint64_t             unavail;            /* times shut out by max_fails */
-    uint64_t             selected;           /* wall clock, ms */
+    uint64_t             time_sum;           /* us, of what is in "times" */
     uint32_t             header_mean;        /* us, moving */
     uint32_t             response_mean;
-    uint64_t             time_sum;           /* us, of what is in "times" */
+    uint64_t             codes[LRT_CODES];   /* status << 48 | count */
+    uint64_t             rest[5];            /* 1xx .. 5xx not in "codes" */
+    uint64_t             fails;
+    uint64_t             unavail;            /* times shut out by max_fails */
     uint64_t             times[LRT_HIST_BUCKETS];
 } lrt_stats_t;
 
@@ -57,6 +62,10 @@ typedef struct {
 #define lrt_stats_code_status(code)   ((uint32_t) ((code) >> 48))
 #define lrt_stats_code_count(code)    ((code) & (((uint64_t) 1 << 48) - 1))
 
+
+/* all responses of a class: 0 is 1xx */
+
+uint64_t lrt_stats_responses(const lrt_stats_t *st, uint32_t class);
 
 void lrt_stats_selected(lrt_stats_t *st, uint64_t wall_ms);
 void lrt_stats_reset(lrt_stats_t *st);

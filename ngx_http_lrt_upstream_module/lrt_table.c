@@ -23,6 +23,9 @@ typedef char  lrt_per_peer_is_in_budget[
 typedef char  lrt_hot_is_one_line[
                               (sizeof(lrt_hot_t) == LRT_CACHE_LINE) ? 1 : -1];
 
+typedef char  lrt_details_are_whole_lines[
+                     (sizeof(lrt_detail_t) % LRT_CACHE_LINE == 0) ? 1 : -1];
+
 typedef char  lrt_head_is_whole_lines[
                        (sizeof(lrt_head_t) % LRT_CACHE_LINE == 0) ? 1 : -1];
 

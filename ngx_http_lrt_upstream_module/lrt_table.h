@@ -31,7 +31,7 @@
 
 
 #define LRT_TABLE_MAGIC      0x314c4241542d5452ull       /* "RT-TABL1" */
-#define LRT_TABLE_VERSION    5
+#define LRT_TABLE_VERSION    6
 
 #define LRT_CACHE_LINE       64
 #define LRT_BLOCK            64              /* slots a block minimum covers */
@@ -95,6 +95,7 @@ typedef struct {
 
 typedef struct {
     uint64_t             born;
+    lrt_stats_t          stats;
     uint16_t             socklen;
     uint16_t             name_len;
     uint16_t             server_len;
@@ -103,7 +104,6 @@ typedef struct {
     uint64_t             leaving;        /* see lrt_change.h; 0: it stays */
     lrt_params_t         conf;           /* what it said when last applied */
     char                 data[LRT_DATA_LEN];
-    lrt_stats_t          stats;
 } lrt_detail_t;
 
 
@@ -147,6 +147,17 @@ typedef struct {
     uint64_t             value;
     uint64_t             padding[7];
 } lrt_line_t;
+
+
+/* what is typical of servers, found now and then: see lrt_typical.h */
+
+typedef struct {
+    uint64_t             time;           /* a logarithm; 0: unknown */
+    uint64_t             between;        /* how much times differ, a square */
+    uint64_t             weight;         /* a logarithm */
+    uint64_t             slope;          /* what times say of weights */
+    uint64_t             padding[4];
+} lrt_typical_t;
 
 
 /* what each answer changes, in one line that goes from worker to worker */
@@ -227,7 +238,7 @@ typedef struct {
 
     lrt_line_t           generation;
     lrt_line_t           wake;           /* ms; see lrt_rank.h */
-    lrt_line_t           typical;        /* see lrt_estimate.h */
+    lrt_typical_t        typical;
     lrt_line_t           census;         /* see lrt_census.h */
     lrt_line_t           pace;           /* typical one, see lrt_pace.h */
     lrt_line_t           known;          /* servers with an estimate */

@@ -2,8 +2,8 @@
 /*
  * Copyright (C) the ngx_http_lrt_upstream_module authors
  *
- * A look at many words that others change meanwhile: each is read once, and
- * several at a time, for speed.
+ * A look at many words that others change meanwhile, several at a time, for
+ * speed.
  */
 
 
@@ -14,19 +14,22 @@
 #include "lrt_types.h"
 
 
+#define LRT_WORDS            64              /* of which one can be a set */
+
+
 /* the least of n words, UINT64_MAX of none */
 
 uint64_t lrt_words_least(const uint64_t *p, uint32_t n);
 
-/* the next word that has the value, or the end */
+/* which of LRT_WORDS words at most have the value, a bit for each */
 
-const uint64_t *lrt_words_next(const uint64_t *p, const uint64_t *end,
-    uint64_t value);
+uint64_t lrt_words_equal(const uint64_t *p, uint32_t n, uint64_t value);
 
-/* how many have it */
+/* how many are in a set, the first one, and the others */
 
-uint32_t lrt_words_count(const uint64_t *p, const uint64_t *end,
-    uint64_t value);
+#define lrt_words_count(set)  ((uint32_t) __builtin_popcountll(set))
+#define lrt_words_first(set)  ((uint32_t) __builtin_ctzll(set))
+#define lrt_words_rest(set)   ((set) & ((set) - 1))
 
 
 #endif /* _LRT_WORDS_H_INCLUDED_ */

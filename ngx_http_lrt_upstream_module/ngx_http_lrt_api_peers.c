@@ -292,7 +292,7 @@ ngx_http_lrt_api_responses(ngx_http_lrt_api_t *api, const lrt_stats_t *st)
 {
     u_char               key[NGX_INT64_LEN + 1];
     uint32_t             i;
-    uint64_t             total;
+    uint64_t             n, total;
     ngx_http_lrt_out_t  *o;
 
     static const char *const  names[] = { "1xx", "2xx", "3xx", "4xx", "5xx" };
@@ -303,8 +303,10 @@ ngx_http_lrt_api_responses(ngx_http_lrt_api_t *api, const lrt_stats_t *st)
     ngx_http_lrt_json_open(o, "responses", '{');
 
     for (i = 0; i < 5; i++) {
-        ngx_http_lrt_json_uint(o, names[i], st->responses[i]);
-        total += st->responses[i];
+        n = lrt_stats_responses(st, i);
+        total += n;
+
+        ngx_http_lrt_json_uint(o, names[i], n);
     }
 
     ngx_http_lrt_json_open(o, "codes", '{');

@@ -78,8 +78,8 @@ const ngx_http_lrt_metric_t  ngx_http_lrt_metrics_all[] = {
 
     ngx_http_lrt_stats_metric("requests_total", "counter", counter, requests,
         "Requests sent to the server."),
-    ngx_http_lrt_stats_metric("responses_total", "counter", responses,
-        responses, "Responses of the server by class of their status."),
+    ngx_http_lrt_server_metric("responses_total", "counter", responses, 0,
+        "Responses of the server by class of their status."),
     ngx_http_lrt_stats_metric("sent_bytes_total", "counter", counter, sent,
         "Bytes sent to the server."),
     ngx_http_lrt_stats_metric("received_bytes_total", "counter", counter,
@@ -185,7 +185,8 @@ ngx_http_lrt_metrics_responses(ngx_http_lrt_api_t *api,
 
     for (i = 0; i < 5; i++) {
         ngx_http_lrt_metrics_server(api, m->name, "", mp, "code", codes[i]);
-        ngx_http_lrt_metrics_end(&api->out, api->detail.stats.responses[i]);
+        ngx_http_lrt_metrics_end(&api->out,
+                                 lrt_stats_responses(&api->detail.stats, i));
     }
 }
 

@@ -466,8 +466,9 @@ ngx_http_lrt_test_stats(ngx_http_request_t *r, ngx_http_lrt_srv_conf_t *lscf,
     p = ngx_sprintf(text->data, "requests=%uL 1xx=%uL 2xx=%uL 3xx=%uL "
                     "4xx=%uL 5xx=%uL sent=%uL received=%uL fails=%uL "
                     "unavail=%uL selected=%uL samples=%uL p50=%uL",
-                    st->requests, st->responses[0], st->responses[1],
-                    st->responses[2], st->responses[3], st->responses[4],
+                    st->requests, lrt_stats_responses(st, 0),
+                    lrt_stats_responses(st, 1), lrt_stats_responses(st, 2),
+                    lrt_stats_responses(st, 3), lrt_stats_responses(st, 4),
                     st->sent, st->received, st->fails, st->unavail,
                     st->selected, samples,
                     lrt_hist_quantile(st->times, 500));

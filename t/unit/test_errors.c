@@ -22,6 +22,7 @@ static void test_crowded(void);
 static void test_clearing(void);
 static void test_mean(void);
 static void test_stalls(void);
+static void test_stalls_alone(void);
 static void test_stalls_alike(void);
 static void test_stalls_forgotten(void);
 static void test_stalls_ranks(void);
@@ -47,6 +48,7 @@ main(void)
     run(test_clearing);
     run(test_mean);
     run(test_stalls);
+    run(test_stalls_alone);
     run(test_stalls_alike);
     run(test_stalls_forgotten);
     run(test_stalls_ranks);
@@ -303,8 +305,38 @@ test_stalls(void)
        && lrt_errors_part(word) == LRT_ERRORS_ONE / 8,
        "both can be told apart");
 
-    ok(lrt_stalls_cost(stalls(word, 2000, 1, 0)) <= 7 * LRT_LOG_ONE,
-       "nothing but stalls");
+    ok(lrt_stalls_cost(stalls(word, 2000, 1, 0)) < 7.1 * LRT_LOG_ONE,
+       "nothing but stalls: 129 times");
+}
+
+
+/* a stall after an answer that was none says nothing of the next one */
+
+static void
+test_stalls_alone(void)
+{
+    uint64_t  word;
+
+    word = lrt_errors_add(0, 1, 0);
+
+    ok(!lrt_stalls_alone(word, 5 * LRT_LOG_ONE), "32 times as long: no stall");
+    ok(lrt_stalls_alone(word, 5 * LRT_LOG_ONE + 1), "more: one, alone");
+
+    word = lrt_stalls_add(word, 7 * LRT_LOG_ONE, 1, 0);
+    ok(!lrt_stalls_alone(word, 7 * LRT_LOG_ONE), "the next one is not");
+
+    word = lrt_stalls_add(word, 0, 1, 0);
+    ok(lrt_stalls_alone(word, 7 * LRT_LOG_ONE), "after a good answer it is");
+
+    word = stalls(word, 400, 20, 0);
+    word = lrt_stalls_add(word, 7 * LRT_LOG_ONE, 1, 0);
+    ok(lrt_stalls_alone(word, 7 * LRT_LOG_ONE),
+       "two in a row of a server that stalls now and then");
+
+    word = lrt_stalls_forget(word);
+    ok(lrt_stalls_cost(word) == 0 && lrt_stalls_part(word) == 0
+       && lrt_stalls_alone(word, 7 * LRT_LOG_ONE), "all of it is forgotten");
+    is_u64(lrt_errors_part(word), LRT_ERRORS_ONE / 8, "but not what failed");
 }
 
 

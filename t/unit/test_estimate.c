@@ -40,10 +40,15 @@ static void test_any_word(void);
 static void test_spread(void);
 static void test_unknown(void);
 static void test_judge_limits(void);
+static void test_likely(void);
+static void test_rare(void);
+static void test_recovers(void);
 static void test_equal_means(void);
 static void test_factor_two(void);
 static void test_judge_one_sample(void);
 
+static uint32_t judge(uint64_t word, uint32_t typical, uint64_t spread,
+    uint32_t between);
 static uint64_t noisy(uint64_t us, uint32_t octaves);
 static void answer(group_t *g, uint32_t i, uint64_t us, uint64_t ms);
 static uint32_t typical(const group_t *g);
@@ -71,6 +76,9 @@ main(void)
     run(test_spread);
     run(test_unknown);
     run(test_judge_limits);
+    run(test_likely);
+    run(test_rare);
+    run(test_recovers);
     run(test_equal_means);
     run(test_factor_two);
     run(test_judge_one_sample);
@@ -205,7 +213,7 @@ test_converges(void)
             last = t;
         }
 
-        if (!check(n < (gap < 100 ? 700u : gap < 1000 ? 160u : 20u),
+        if (!check(n < (gap < 100 ? 1050u : gap < 1000 ? 160u : 20u),
                    "from %llu to %llu, one each %u ms: %u samples",
                    (unsigned long long) from, (unsigned long long) to, gap, n))
         {
@@ -298,9 +306,9 @@ test_count(void)
         last = count;
     }
 
-    /* an exponential mean of weight 1/50 has the variance of 99 samples */
+    /* an exponential mean of weight 1/75 has the variance of 149 samples */
 
-    ok(last > 85 * COUNT_ONE && last < 105 * COUNT_ONE,
+    ok(last > 128 * COUNT_ONE && last < 158 * COUNT_ONE,
        "2000 samples count as %u / 16", last);
 
     for (i = 0; i < 50; i++) {
@@ -423,8 +431,9 @@ test_any_word(void)
             return;
         }
 
-        judged = lrt_estimate_judge(after, tap_below((1 << 20) - 1) + 1,
-                                    tap_random() & 0xffffffff000fffffull);
+        judged = judge(after, tap_below((1 << 20) - 1) + 1,
+                       tap_random() & 0xffffffff000fffffull,
+                       (uint32_t) tap_random() >> tap_below(32));
 
         if (!check(judged > 0 && judged < 1 << 20, "judged as %u", judged)) {
             return;
@@ -504,10 +513,9 @@ test_unknown(void)
 
     word = lrt_estimate_add(0, 1000, 0);
 
-    is_u64(lrt_estimate_judge(0, 0, 0), 0, "of nobody anything is known");
-    is_u64(lrt_estimate_judge(0, 12345, 0), 12345,
-           "an unknown server is typical");
-    is_u64(lrt_estimate_judge(word, 0, 0), 0,
+    is_u64(judge(0, 0, 0, 1), 0, "of nobody anything is known");
+    is_u64(judge(0, 12345, 0, 1), 12345, "an unknown server is typical");
+    is_u64(judge(word, 0, 0, 1), 0,
            "nobody can be told from an unknown group");
 }
 
@@ -517,11 +525,12 @@ test_unknown(void)
 static void
 test_judge_limits(void)
 {
-    uint32_t  i, j, log, mean, judged, last;
+    uint32_t  i, j, log, mean, judged, last, between;
     uint64_t  word, spread;
 
     for (i = 0; i < 2000; i++) {
         mean = tap_between(1, (1 << 20) - 1);
+        between = (i & 1) ? (uint32_t) tap_random() >> tap_below(32) : 0;
         spread = (uint64_t) 100 << 32 | tap_below(3 * LRT_LOG_ONE);
         word = 0;
         last = mean;
@@ -529,7 +538,7 @@ test_judge_limits(void)
         for (j = 0; j < 60; j++) {
             word = lrt_estimate_add(word, 30000, 0);
             log = lrt_estimate_log(word);
-            judged = lrt_estimate_judge(word, mean, spread);
+            judged = judge(word, mean, spread, between);
 
             if (!check(log > mean ? judged >= mean && judged <= log
                                   : judged <= mean && judged >= log,
@@ -546,6 +555,117 @@ test_judge_limits(void)
     }
 
     ok(1, "between the group and the server, and nearer with more samples");
+}
+
+
+/* what may be chance counts as far as servers differ otherwise */
+
+static void
+test_likely(void)
+{
+    double    part, want;
+    uint32_t  i, mean, judged, between, deviation, n;
+    uint64_t  word, spread;
+
+    for (i = 0; i < 2000; i++) {
+        n = tap_between(1, 90);
+        deviation = tap_between(LRT_LOG_ONE / 2, 3 * LRT_LOG_ONE);
+        between = lrt_estimate_square(tap_below(LRT_LOG_ONE));
+        spread = lrt_spread_make(1000, deviation);
+
+        /* a quarter of an octave is never sure */
+
+        word = lrt_estimate_make(13 * LRT_LOG_ONE, n, 0);
+        mean = 13 * LRT_LOG_ONE + LRT_LOG_ONE / 4 - (i & 1) * LRT_LOG_ONE / 2;
+
+        judged = judge(word, mean, spread, between);
+
+        part = between
+               / (between + 2. * lrt_estimate_square(deviation) / n);
+        want = mean + (13. * LRT_LOG_ONE - mean) * part;
+
+        if (!check(judged > want - 80 && judged < want + 80,
+                   "%u samples, %u apart by chance, %u beyond: %u, not %.0f",
+                   n, deviation, between, judged, want))
+        {
+            return;
+        }
+    }
+
+    ok(1, "the part of the difference that is not chance");
+
+    is_u64(judge(word, mean, spread, 0), mean, "none where nobody differs");
+}
+
+
+/* a long answer that is no sign of more of them */
+
+static void
+test_rare(void)
+{
+    uint32_t  i;
+    uint64_t  word;
+
+    word = 0;
+
+    for (i = 0; i < 300; i++) {
+        word = lrt_estimate_add(word, 1000, 1000);
+    }
+
+    ok(time_of(lrt_estimate_add(word, 100000, 3000)) > 9000,
+       "a hundred times as long after two seconds: ten times slower");
+    ok(time_of(lrt_estimate_add_rare(word, 100000, 3000)) < 1110,
+       "unless it is one of many, whatever the time: %llu us",
+       (unsigned long long) time_of(lrt_estimate_add_rare(word, 100000,
+                                                          3000)));
+    is_u64(lrt_estimate_stamp(lrt_estimate_add_rare(word, 100000, 3000)), 3000,
+           "and the time is kept");
+}
+
+
+static void
+test_recovers(void)
+{
+    uint32_t    i;
+    uint64_t    slow, slower, busy;
+    lrt_norm_t  norm;
+
+    norm.typical = lrt_estimate_us(1000);
+    norm.between = 0;
+    norm.spread = lrt_spread_make(1000, LRT_LOG_ONE);
+
+    slow = lrt_estimate_make(lrt_estimate_us(4000), 5, 1000);
+    slower = lrt_estimate_make(lrt_estimate_us(20000), 5, 1000);
+
+    is_u64(lrt_estimate_recovers(slow, 2100, &norm, 2000), LRT_RECOVERS_NOT,
+           "4 times slower, and answers in twice the usual time");
+    is_u64(lrt_estimate_recovers(slow, 1900, &norm, 2000), LRT_RECOVERS_MAYBE,
+           "in less than that: it may be better");
+    is_u64(lrt_estimate_recovers(slow, 1, &norm, 2000), LRT_RECOVERS_MAYBE,
+           "in no time: that may be chance as well");
+
+    is_u64(lrt_estimate_recovers(slower, 4600, &norm, 2000), LRT_RECOVERS_NOT,
+           "20 times slower, and in 4.6 times the usual time");
+    is_u64(lrt_estimate_recovers(slower, 4400, &norm, 2000),
+           LRT_RECOVERS_SURELY, "in less: it is another one");
+
+    busy = 0;
+
+    for (i = 0; i < 100; i++) {
+        busy = lrt_estimate_add(busy, 20000, 1000);
+    }
+
+    is_u64(lrt_estimate_recovers(busy, 1000, &norm, 1499), LRT_RECOVERS_NOT,
+           "a hundred slow answers half a second ago say more than one");
+    is_u64(lrt_estimate_recovers(busy, 1000, &norm, 1500),
+           LRT_RECOVERS_SURELY, "later they do not");
+
+    is_u64(lrt_estimate_recovers(0, 1, &norm, 2000), LRT_RECOVERS_NOT,
+           "nobody knows what it was like before");
+
+    norm.typical = 0;
+    is_u64(lrt_estimate_recovers(slower, 1, &norm, 2000), LRT_RECOVERS_NOT,
+           "or the others");
 }
 
 
@@ -574,7 +694,7 @@ test_equal_means(void)
 
             for (k = 0; k < SERVERS; k++) {
                 all++;
-                same += (lrt_estimate_judge(g.word[k], typical(&g), g.spread)
+                same += (judge(g.word[k], typical(&g), g.spread, 0)
                          == typical(&g));
             }
         }
@@ -608,10 +728,8 @@ test_factor_two(void)
             }
         }
 
-        found += (lrt_estimate_judge(g.word[0], typical(&g), g.spread)
-                  > typical(&g));
-        better += (lrt_estimate_judge(g.word[1], typical(&g), g.spread)
-                   < typical(&g));
+        found += (judge(g.word[0], typical(&g), g.spread, 0) > typical(&g));
+        better += (judge(g.word[1], typical(&g), g.spread, 0) < typical(&g));
     }
 
     ok(found >= n * 19 / 20, "twice the time is seen in %u of %u draws", found,
@@ -629,12 +747,25 @@ test_judge_one_sample(void)
     mean = lrt_estimate_log(lrt_estimate_add(0, 1000, 0));
 
     word = lrt_estimate_add(0, 4500, 0);
-    is_u64(lrt_estimate_judge(word, mean, (uint64_t) 1 << 32), mean,
+    is_u64(judge(word, mean, (uint64_t) 1 << 32, 0), mean,
            "one answer of 4.5 times the usual is no proof");
 
     word = lrt_estimate_add(0, 5000, 0);
-    is_u64(lrt_estimate_judge(word, mean, (uint64_t) 1 << 32),
+    is_u64(judge(word, mean, (uint64_t) 1 << 32, 0),
            lrt_estimate_log(word), "one of 5 times is, and in full");
+}
+
+
+static uint32_t
+judge(uint64_t word, uint32_t typical, uint64_t spread, uint32_t between)
+{
+    lrt_norm_t  norm;
+
+    norm.typical = typical;
+    norm.between = between;
+    norm.spread = spread;
+
+    return lrt_estimate_judge(word, &norm);
 }
 
 

@@ -16,6 +16,8 @@ static double expected(const lrt_score_t *s);
 static void test_key_limits(void);
 static void test_unknown(void);
 static void test_middle(void);
+static void test_between(void);
+static void test_weights(void);
 static void test_nothing_known(void);
 static void test_better_wins(void);
 static void test_sample(void);
@@ -37,6 +39,8 @@ main(void)
     run(test_key_limits);
     run(test_unknown);
     run(test_middle);
+    run(test_between);
+    run(test_weights);
     run(test_nothing_known);
     run(test_better_wins);
     run(test_sample);
@@ -73,7 +77,7 @@ test_key_order(void)
 
     s.policy = &pol;
     s.now = 1000;
-    s.typical = 13 * LRT_LOG_ONE;
+    s.norm.typical = 13 * LRT_LOG_ONE;
     q = s;
 
     s.hot = &one;
@@ -144,7 +148,8 @@ expected(const lrt_score_t *s)
 static void
 test_key_limits(void)
 {
-    uint64_t             least, most;
+    uint32_t             i;
+    uint64_t             least, most, key;
     lrt_hot_t            hot;
     lrt_score_t          s;
     lrt_params_t         p;
@@ -161,8 +166,8 @@ test_key_limits(void)
     s.hot = &hot;
     s.params = &p;
     s.now = 1000;
-    s.typical = 30 * LRT_LOG_ONE;
-    s.spread = lrt_spread_add(0, 0);
+    s.norm.typical = 30 * LRT_LOG_ONE;
+    s.norm.spread = lrt_spread_add(0, 0);
 
     p = fx_params(1);
     hot.inflight = INT32_MAX;
@@ -175,7 +180,7 @@ test_key_limits(void)
     p = fx_params(LRT_MAX_WEIGHT);
     ok(method->key(&s) < most && method->key(&s) > 0, "the largest weight");
 
-    s.typical = LRT_LOG_ONE;
+    s.norm.typical = LRT_LOG_ONE;
     hot.inflight = 0;
     hot.estimate = lt_word(0, LT_SURE);
     least = method->key(&s);
@@ -190,6 +195,33 @@ test_key_limits(void)
     least = method->key(&s);
     hot.inflight = -3;
     is_u64(method->key(&s), least, "a count that is off for a moment");
+
+    /* whatever times say of weights; suspects alone are beyond 2^40 */
+
+    for (i = 0; i < 100000; i++) {
+        hot.inflight = (int32_t) tap_below(1 << 20);
+        hot.estimate = lt_word(tap_random() >> tap_below(64), 9);
+        p = fx_params(tap_between(1, LRT_MAX_WEIGHT) >> tap_below(31));
+        p.weight += (p.weight == 0);
+
+        s.norm.typical = tap_between(1, 30 * LRT_LOG_ONE);
+        s.norm.between = (uint32_t) tap_random() >> tap_below(32);
+        s.weight = tap_below(31 * LRT_LOG_ONE);
+        s.slope = tap_below(2 * LRT_LOG_ONE + 1);
+
+        key = method->key(&s);
+
+        if (!check(key > 0 && key < (uint64_t) 1 << 40,
+                   "weight %u, typical %u and %u, slope %u: %llx", p.weight,
+                   s.norm.typical, s.weight, s.slope,
+                   (unsigned long long) key)
+            || !check(method->share(&s) <= (uint64_t) 1 << 43, "a share"))
+        {
+            return;
+        }
+    }
+
+    ok(1, "ranks and shares of any weights and times");
 }
 
 
@@ -206,7 +238,7 @@ test_unknown(void)
     lt_answer(&fx, 0, 1 << 12, LT_SURE);
     lt_answer(&fx, 1, 1 << 14, LT_SURE);
 
-    typical = (uint32_t) lrt_load(&fx.table.head->typical.value);
+    typical = (uint32_t) lrt_load(&fx.table.head->typical.time);
 
     is_u64(typical, 13 * LRT_LOG_ONE, "typical is the mean in octaves");
     is_u64(lt_expected(&fx, 2), 1 << 13, "an unknown server is typical");
@@ -221,8 +253,140 @@ test_unknown(void)
     (void) fx_remove(&fx, 2);
     lrt_rank_refresh(&fx.table, fx.now);
 
-    is_u64(lrt_load(&fx.table.head->typical.value), 12 * LRT_LOG_ONE,
+    is_u64(lrt_load(&fx.table.head->typical.time), 12 * LRT_LOG_ONE,
            "who was removed does not count");
+
+    fx_close(&fx);
+}
+
+
+/*
+ * How much servers differ, without what chance makes: times that are random
+ * alike show nothing, and a server that is much slower is not counted.
+ */
+
+static void
+test_between(void)
+{
+    fx_t      fx;
+    uint32_t  i, j;
+    uint64_t  got;
+
+    lt_open(&fx, 8, 1, 0);
+
+    for (j = 0; j < 200; j++) {
+        for (i = 0; i < 8; i++) {
+            lt_answer(&fx, i, 1 << tap_between(10, 16), 1);
+            fx.now++;
+        }
+    }
+
+    lrt_rank_refresh(&fx.table, fx.now);
+    got = lrt_load(&fx.table.head->typical.between);
+
+    ok(got < lrt_estimate_square(LRT_LOG_ONE / 3),
+       "times that are spread alike: a variance of %llu",
+       (unsigned long long) got);
+
+    /* three of them half as slow again, one a thousand times */
+
+    for (j = 0; j < 400; j++) {
+        for (i = 0; i < 8; i++) {
+            lt_answer(&fx, i, (i == 7) ? 1000 * LT_MS
+                              : (i < 4) ? LT_MS : LT_MS * 3 / 2, 1);
+            fx.now++;
+        }
+    }
+
+    lrt_rank_refresh(&fx.table, fx.now);
+    got = lrt_load(&fx.table.head->typical.between);
+
+    ok(got > lrt_estimate_square(LRT_LOG_ONE / 4)
+       && got < lrt_estimate_square(LRT_LOG_ONE * 2 / 5),
+       "two kinds .58 of an octave apart: %llu is that of .3",
+       (unsigned long long) got);
+
+    /* one alone tells nothing of others */
+
+    for (i = 1; i < 8; i++) {
+        (void) fx_remove(&fx, i + 1);
+    }
+
+    lrt_rank_refresh(&fx.table, fx.now);
+    is_u64(lrt_load(&fx.table.head->typical.between), 0, "of one: nothing");
+
+    fx_close(&fx);
+}
+
+
+/*
+ * Weights of servers that are fast as well, or slow as well, count for what
+ * the times do not say; others in full.
+ */
+
+static void
+test_weights(void)
+{
+    fx_t          fx;
+    uint32_t      i, n[4];
+    lrt_pick_t    pick;
+    lrt_params_t  p;
+
+    lt_open(&fx, 4, 1, 0);
+
+    p = fx_params(4);
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(&fx, i, (i < 2) ? 1 << 12 : 1 << 14, LT_SURE);
+
+        if (i < 2) {
+            (void) fx_modify(&fx, fx_entry(&fx, i)->ident, &p, LRT_F_WEIGHT);
+        }
+    }
+
+    lrt_rank_refresh(&fx.table, fx.now);
+    is_u64(lrt_load(&fx.table.head->typical.weight), LRT_LOG_ONE,
+           "1 and 4: typical is 2");
+    ok(lrt_load(&fx.table.head->typical.slope) > LRT_LOG_ONE * 99 / 100
+       && lrt_load(&fx.table.head->typical.slope) < LRT_LOG_ONE * 101 / 100,
+       "twice the weight for half of the time");
+
+    memset(n, 0, sizeof(n));
+
+    /* a quarter of the time, by the power of .8: 5.7 requests for one */
+
+    for (i = 0; i < 130; i++) {
+        (void) fx_pick(&fx, &pick);
+        n[pick.slot]++;
+    }
+
+    ok(n[0] + n[1] > 104 && n[0] + n[1] < 116,
+       "four times as fast and as heavy: %u of 130, as without weights",
+       n[0] + n[1]);
+
+    fx_close(&fx);
+
+    /* of one speed: weights count */
+
+    lt_open(&fx, 4, 1, 0);
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(&fx, i, 1 << 13, LT_SURE);
+
+        if (i < 2) {
+            (void) fx_modify(&fx, fx_entry(&fx, i)->ident, &p, LRT_F_WEIGHT);
+        }
+    }
+
+    lrt_rank_refresh(&fx.table, fx.now);
+    memset(n, 0, sizeof(n));
+
+    for (i = 0; i < 100; i++) {
+        (void) fx_pick(&fx, &pick);
+        n[pick.slot]++;
+    }
+
+    is_u64(n[0] + n[1], 80, "of one speed: four times the requests");
 
     fx_close(&fx);
 }
@@ -244,13 +408,14 @@ test_middle(void)
 
     lrt_rank_refresh(&fx.table, fx.now);
 
-    is_u64(lrt_load(&fx.table.head->typical.value), 13 * LRT_LOG_ONE,
+    is_u64(lrt_load(&fx.table.head->typical.time), 13 * LRT_LOG_ONE,
            "two of six are slow: the others are typical");
 
     lt_answer(&fx, 3, 1 << 15, LT_SURE);
     lrt_rank_refresh(&fx.table, fx.now);
 
-    ok(lrt_load(&fx.table.head->typical.value) > 13 * LRT_LOG_ONE + LRT_LOG_ONE / 2,
+    ok(lrt_load(&fx.table.head->typical.time)
+       > 13 * LRT_LOG_ONE + LRT_LOG_ONE / 2,
        "three of six: neither half is");
 
     fx_close(&fx);
@@ -510,8 +675,9 @@ test_point(void)
 
     params[0] = fx_params(3);
     (void) fx_modify(&fx, 1, &params[0], LRT_F_WEIGHT);
+    (void) fx_modify(&fx, 4, &params[0], LRT_F_WEIGHT);
 
-    /* times of a slow application: none of them is short */
+    /* times of a slow application, of which weights say nothing */
 
     lt_answer(&fx, 0, 40 * LT_MS, LT_SURE);
     lt_answer(&fx, 1, 40 * LT_MS, LT_SURE);
@@ -532,7 +698,7 @@ test_point(void)
     sum = 0;
 
     for (i = 0; i < 4; i++) {
-        share[i] = (i ? 1.0 : 3.0) / (double) lt_expected(&fx, i);
+        share[i] = (i % 3 ? 1.0 : 3.0) / (double) lt_expected(&fx, i);
         sum += share[i];
     }
 

@@ -550,7 +550,8 @@ test_statistics_stay(void)
     is_u64(fx.table.hot[pick.slot].inflight, 1, "its requests");
 
     (void) fx_end(&fx, &pick, LRT_ENDED_WELL);
-    is_u64(fx.table.detail[pick.slot].stats.responses[1], 1, "its response");
+    is_u64(lrt_stats_responses(&fx.table.detail[pick.slot].stats, 1), 1,
+           "its response");
 
     fx_close(&fx);
 }

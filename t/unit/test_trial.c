@@ -6,10 +6,13 @@
 
 #include "tap.h"
 #include "timed.h"
+#include "lrt_errors.h"
 
 
 static void test_trial_wait(void);
 static void test_trial(void);
+static void test_trial_well(void);
+static void test_stall_after_pause(void);
 static void test_trial_fails(void);
 static void test_trial_new(void);
 static void test_lag(void);
@@ -25,6 +28,8 @@ main(void)
 
     run(test_trial_wait);
     run(test_trial);
+    run(test_trial_well);
+    run(test_stall_after_pause);
     run(test_trial_fails);
     run(test_trial_new);
     run(test_lag);
@@ -67,10 +72,10 @@ test_trial_wait(void)
     s.policy = &pol;
     s.hot = &hot;
     s.params = &p;
-    s.typical = 13 * LRT_LOG_ONE;
+    s.norm.typical = 13 * LRT_LOG_ONE;
 
     for (i = 0; i < 100; i++) {
-        s.spread = lrt_spread_add(s.spread, LRT_LOG_ONE);
+        s.norm.spread = lrt_spread_add(s.norm.spread, LRT_LOG_ONE);
     }
 
     for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
@@ -121,7 +126,7 @@ test_trial_wait(void)
     hot.trial = lrt_trial(now, 84);
     is_u64(method->key(&s), 0, "16 samples: a trial");
 
-    s.typical = 0;
+    s.norm.typical = 0;
     ok(method->key(&s) > 0, "in a group that knows nothing there is none");
 }
 
@@ -188,7 +193,7 @@ test_trial(void)
 
     (void) fx_end(&fx, &pick, LRT_ENDED_UNKNOWN);
 
-    ok(i >= 3 && i < 10, "after %u of them it is as good as the other", i);
+    ok(i >= 3 && i <= 10, "after %u of them it is as good as the other", i);
 
     /* many others: half of the time will do */
 
@@ -206,6 +211,75 @@ test_trial(void)
        (unsigned long long) lt_expected(&fx, 0));
 
     ok(fx_quiet(&fx) == NULL, "valid");
+
+    fx_close(&fx);
+}
+
+
+/* so good an answer that the server must be another one: a new beginning */
+
+static void
+test_trial_well(void)
+{
+    fx_t        fx;
+    uint32_t    i;
+    lrt_pick_t  trial;
+
+    lt_open(&fx, 4, 1, 0);
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(&fx, i, 10 * LT_MS, LT_SURE);
+    }
+
+    lt_answer(&fx, 1, 2000 * LT_MS, LT_SURE);
+    ok(lt_expected(&fx, 1) > 1000 * LT_MS, "200 times slower than others");
+    ok(lrt_stalls_stalling(fx.table.health[1].errors),
+       "that began with what looked like stalls");
+
+    fx.now += 2001;
+    lt_answer(&fx, 0, 10 * LT_MS, 32);
+
+    (void) fx_pick(&fx, &trial);
+    is_u64(trial.slot, 1, "a trial");
+
+    lt_finish(&fx, &trial, 11 * LT_MS);
+
+    is_u64(lrt_estimate_samples(fx.table.hot[1].estimate), 1,
+           "one good answer is all that is known");
+    is_u64(lrt_estimate_log(fx.table.hot[1].estimate),
+           lrt_estimate_us(11 * LT_MS), "as long as it took");
+    is_u64(lrt_stalls_part(fx.table.health[1].errors), 0, "without stalls");
+    is_u64(lt_expected(&fx, 1), lt_expected(&fx, 0), "and it is typical");
+
+    fx_close(&fx);
+}
+
+
+/* one long answer after a pause is a stall, two are a change */
+
+static void
+test_stall_after_pause(void)
+{
+    fx_t      fx;
+    uint32_t  i;
+
+    lt_open(&fx, 4, 1, 0);
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(&fx, i, 10 * LT_MS, LT_SURE);
+    }
+
+    fx.now += 2000;
+    lt_answer(&fx, 1, 1000 * LT_MS, 1);
+
+    ok(lrt_estimate_time(lrt_estimate_log(fx.table.hot[1].estimate))
+       < 12 * LT_MS, "a hundred times as long, once");
+
+    fx.now += 2000;
+    lt_answer(&fx, 1, 1000 * LT_MS, 1);
+
+    ok(lrt_estimate_time(lrt_estimate_log(fx.table.hot[1].estimate))
+       > 80 * LT_MS, "twice: ten times slower");
 
     fx_close(&fx);
 }
