@@ -16,7 +16,6 @@ package Scenarios;
 #   watched   servers whose share is shown; with "from" and "to", seconds
 #             since the warm-up began, in that time
 #   timeout   proxy_read_timeout, and what HAProxy calls "timeout server"
-#   weights   of servers, { name or beginning* => weight }
 #   server    more parameters of servers in nginx
 #   also      balancers beside the usual ones, see Balancers.pm
 #
@@ -169,23 +168,22 @@ my @all = (
     {
         name => 'weights', title => 'servers of 2 and of 8 slots with weights '
             . '1 and 4, 15 ms, load .7',
-        servers => ['big count=3 slots=8', 'small count=3 slots=2'],
+        servers => ['big count=3 slots=8 weight=4', 'small count=3 slots=2'],
         work => 'exp:15ms', rate => 1400, watched => ['small*'],
-        weights => { 'big*' => 4 },
     },
     {
         name => 'weights-speeds', title => 'as speeds, and the fast ones have '
             . 'weight 4',
-        servers => ['fast count=5 slots=1', 'slow count=5 slots=1 speed=.25'],
+        servers => ['fast count=5 slots=1 weight=4',
+            'slow count=5 slots=1 speed=.25'],
         work => 'exp:5ms', rate => 875, watched => ['slow*'],
-        weights => { 'fast*' => 4 },
     },
 );
 
 
 sub all () { return map { {
     warmup => WARMUP, deadline => DEADLINE, events => [], also => [],
-    watched => [], weights => {}, timeout => '60s', server => '', %$_,
+    watched => [], timeout => '60s', server => '', %$_,
 } } @all }
 
 
@@ -213,8 +211,11 @@ sub matches ($pattern, $name) {
 
 
 sub weight ($scenario, $name) {
-    my ($pattern) = grep { matches($_, $name) } keys $scenario->{weights}->%*;
-    return defined $pattern ? $scenario->{weights}{$pattern} : 1;
+    my ($line) = grep { my ($first, $count) = /^(\S+)(?:.* (count)=)?/;
+        $name =~ ($count ? qr/^\Q$first\E\d+$/ : qr/^\Q$first\E$/)
+    } $scenario->{servers}->@*;
+
+    return $line =~ / weight=(\d+)/ ? $1 : 1;
 }
 
 1;

@@ -100,7 +100,7 @@ add_servers(const scenario_t *s, uint32_t method, uint32_t max_fails)
         c = &changes[i];
 
         c->type = LRT_ADD;
-        c->server.params.weight = 1;
+        c->server.params.weight = s->servers[i].weight;
         c->server.params.max_fails = max_fails;
         c->server.params.fail_timeout = 10000;
         c->server.sockaddr = &s->servers[i].address;

@@ -130,6 +130,7 @@ server_line(scenario_t *s, char **word, unsigned n)
     server.slots = 1;
     server.queue = UINT32_MAX;
     server.speed = 1;
+    server.weight = 1;
     server.work.kind = DIST_EXP;
     server.work.a = 5000;
     count = 0;
@@ -149,6 +150,9 @@ server_line(scenario_t *s, char **word, unsigned n)
 
         } else if ((value = value_of(word[i], "speed"))) {
             server.speed = parse_number(value, word[i]);
+
+        } else if ((value = value_of(word[i], "weight"))) {
+            server.weight = parse_count(value, word[i]);
 
         } else if ((value = value_of(word[i], "work"))) {
             server.work = parse_dist(value);

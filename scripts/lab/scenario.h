@@ -24,13 +24,14 @@
     "Lines of a scenario, from files (-f FILE) and arguments (-e LINE):\n"    \
     "\n"                                                                      \
     "  server NAME [count=N] [listen=ADDRESS:PORT] [slots=K] [queue=N]\n"     \
-    "         [speed=X] [work=DIST] [hue=DEGREES]\n"                          \
+    "         [speed=X] [weight=N] [work=DIST] [hue=DEGREES]\n"               \
     "      K requests at a time, the others wait, first in first out;\n"      \
     "      who finds N waiting gets 503 (no limit if not given).  It\n"       \
     "      takes the work of a request divided by X; that is what the\n"      \
     "      request says, else DIST.  count=N makes NAME0, NAME1 .. on\n"      \
     "      ports one after another; the system chooses for port 0.\n"         \
-    "      The hue is that of its picture.\n"                                 \
+    "      The weight is what policies of the module are told, the hue\n"     \
+    "      that of its picture.\n"                                            \
     "\n"                                                                      \
     "  traffic [seed=N] [rate=N] [warmup=TIME] [duration=TIME]\n"             \
     "          [work=DIST] [deadline=TIME] [steps=X/X/..]\n"                  \
@@ -65,6 +66,7 @@ typedef struct {
     uint32_t            slots;
     uint32_t            queue;
     double              speed;
+    uint32_t            weight;         /* for who knows weights */
     dist_t              work;
     uint32_t            hue;            /* of its picture, in degrees */
 } server_t;
