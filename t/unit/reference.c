@@ -5,6 +5,7 @@
 
 
 #include "reference.h"
+#include "lrt_health.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -208,6 +209,14 @@ ref_end(ref_t *ref, uint32_t i, lrt_ended_e how)
     s->inflight--;
 
     rc = fx_end(ref->fx, &pick, how);
+
+    /*
+     * Who comes back again and again has a slow start although none is
+     * configured: that is for other tests, here nobody is known for it.
+     */
+
+    (void) lrt_and(&ref->fx->table.hot[pick.slot].health,
+                   ~(uint64_t) LRT_HEALTH_FALLS);
 
     return (rc == (shut_out ? LRT_ENDED_SHUT_OUT : how)) ? NULL
                                                          : "how it ended";
