@@ -49,10 +49,6 @@
 
 #define LRT_CHANCE           2
 
-/* no good answer of a server that is so much slower than others is chance */
-
-#define LRT_SLOW             (LRT_LOG_ONE * 5 / 2)
-
 /* a failure is worth so many octaves */
 
 #define LRT_FAILURE          (6 * LRT_LOG_ONE)
@@ -402,7 +398,7 @@ lrt_estimate_recovers(uint64_t word, uint64_t us, const lrt_norm_t *norm,
         return LRT_RECOVERS_NOT;
     }
 
-    return (lrt_estimate_log(word) > typical + LRT_SLOW)
+    return (lrt_estimate_log(word) > norm->slow)
            ? LRT_RECOVERS_SURELY : LRT_RECOVERS_MAYBE;
 }
 

@@ -31,6 +31,7 @@
 
 typedef struct {
     uint32_t             typical;        /* a logarithm; 0: unknown */
+    uint32_t             slow;           /* of one that is surely slower */
     uint32_t             between;        /* how much they differ, a square */
     uint64_t             spread;         /* how much their answers do */
 } lrt_norm_t;

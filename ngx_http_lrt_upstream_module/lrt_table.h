@@ -156,7 +156,8 @@ typedef struct {
     uint64_t             between;        /* how much times differ, a square */
     uint64_t             weight;         /* a logarithm */
     uint64_t             slope;          /* what times say of weights */
-    uint64_t             padding[4];
+    uint64_t             slow;           /* a logarithm */
+    uint64_t             padding[3];
 } lrt_typical_t;
 
 

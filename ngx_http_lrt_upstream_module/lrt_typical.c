@@ -16,6 +16,10 @@
 
 #define LRT_MIDDLE           (LRT_LOG_ONE * 3 / 4)
 
+/* no good answer of a server that is so much slower than others is chance */
+
+#define LRT_SLOW             (LRT_LOG_ONE * 5 / 2)
+
 /* a steeper slope is an accident of few servers */
 
 #define LRT_SLOPE_MAX        (2 * LRT_LOG_ONE)
@@ -55,6 +59,7 @@ static void lrt_typical_middle(lrt_table_t *t, const lrt_entry_t *entry,
     uint32_t median);
 static void lrt_typical_sum(lrt_sums_t *sums, int64_t distance,
     uint64_t chance, uint32_t weight);
+static uint32_t lrt_typical_slow(const lrt_sums_t *sums, int64_t n);
 static int64_t lrt_typical_variance(const lrt_sums_t *sums);
 static uint64_t lrt_typical_between(const lrt_sums_t *sums);
 static uint64_t lrt_typical_slope(const lrt_sums_t *sums);
@@ -77,6 +82,7 @@ void
 lrt_typical_norm(const lrt_table_t *t, lrt_norm_t *norm)
 {
     norm->typical = (uint32_t) lrt_load(&t->head->typical.time);
+    norm->slow = (uint32_t) lrt_load(&t->head->typical.slow);
     norm->between = (uint32_t) lrt_load(&t->head->typical.between);
     norm->spread = lrt_load(&t->head->learned.spread);
 }
@@ -205,6 +211,7 @@ lrt_typical_middle(lrt_table_t *t, const lrt_entry_t *entry, uint32_t median)
     mean = some->n ? (uint32_t) (median + some->distance / some->n) : 0;
 
     lrt_store(&t->head->typical.time, mean);
+    lrt_store(&t->head->typical.slow, mean + lrt_typical_slow(some, all.n));
     lrt_store(&t->head->typical.between, lrt_typical_between(some));
     lrt_store(&t->head->typical.weight,
               some->n ? (uint64_t) (some->weight / some->n) : 0);
@@ -231,6 +238,19 @@ lrt_typical_sum(lrt_sums_t *sums, int64_t distance, uint64_t chance,
         sums->weight += log;
         sums->product += log * distance;
     }
+}
+
+
+/*
+ * Above the mean, which a slow server moves as well if it is among those that
+ * it was made of: of two servers, half of the way.
+ */
+
+static uint32_t
+lrt_typical_slow(const lrt_sums_t *sums, int64_t n)
+{
+    return (sums->n == n) ? (uint32_t) (LRT_SLOW * (n - 1) / (n ? n : 1))
+                          : LRT_SLOW;
 }
 
 

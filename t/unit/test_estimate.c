@@ -631,6 +631,7 @@ test_recovers(void)
     lrt_norm_t  norm;
 
     norm.typical = lrt_estimate_us(1000);
+    norm.slow = lrt_estimate_us(5700);
     norm.between = 0;
     norm.spread = lrt_spread_make(1000, LRT_LOG_ONE);
 

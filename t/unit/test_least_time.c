@@ -244,6 +244,9 @@ test_unknown(void)
     is_u64(lt_expected(&fx, 2), 1 << 13, "an unknown server is typical");
     is_u64(lt_expected(&fx, 3), lt_expected(&fx, 2),
            "so all of them are equal");
+    is_u64(lrt_load(&fx.table.head->typical.slow),
+           typical + LRT_LOG_ONE * 5 / 4,
+           "one is slow if 2.5 octaves above the other, not above the mean");
     ok(lt_expected(&fx, 0) < lt_expected(&fx, 2)
        && lt_expected(&fx, 1) > lt_expected(&fx, 2),
        "between those of which more is known");
@@ -410,6 +413,9 @@ test_middle(void)
 
     is_u64(lrt_load(&fx.table.head->typical.time), 13 * LRT_LOG_ONE,
            "two of six are slow: the others are typical");
+    is_u64(lrt_load(&fx.table.head->typical.slow),
+           13 * LRT_LOG_ONE + LRT_LOG_ONE * 5 / 2,
+           "slow is who is 2.5 octaves above them");
 
     lt_answer(&fx, 3, 1 << 15, LT_SURE);
     lrt_rank_refresh(&fx.table, fx.now);
