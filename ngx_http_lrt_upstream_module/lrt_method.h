@@ -102,7 +102,8 @@ typedef struct {
     /*
      * The rank of a server that may take requests, below LRT_KEY_NEVER: less
      * is better.  Computed anew whenever requests or the cost change, and for
-     * all servers in each audit.  NULL: no ranks are kept.
+     * all servers in each audit, which alone follows what else it is made of.
+     * NULL: no ranks are kept.
      */
 
     uint64_t           (*key)(const lrt_score_t *score);

@@ -26,9 +26,27 @@
 #define LRT_REFRESH_PER_MS   16
 
 
-/* keys beside one that may be equal, and so spare a look at the whole block */
+/* keys that are looked at before those of the whole block, which is dearer */
 
-#define LRT_RANK_SHARED      8
+#define LRT_RANK_NEAR        16
+
+
+/* a line of what is known of a server, in words */
+
+#define LRT_HOT_WORDS        (sizeof(lrt_hot_t) / sizeof(uint64_t))
+
+typedef uint64_t __attribute__((may_alias))  lrt_alias_t;
+
+
+/* what a key is made of, beside what the audit alone changes */
+
+typedef struct {
+    uint64_t             generation;
+    uint64_t             census;
+    uint64_t             typical;
+    uint64_t             cost;
+    uint64_t             hot[LRT_HOT_WORDS];
+} lrt_causes_t;
 
 
 /* the least key that was replaced, and the one that came in the end */
@@ -50,10 +68,14 @@ static unsigned lrt_rank_none(const lrt_table_t *t, uint32_t slot);
 static void lrt_rank_set_cost(lrt_table_t *t, uint32_t slot, uint64_t now);
 static unsigned lrt_rank_set_key(lrt_table_t *t, uint32_t slot,
     lrt_tier_e tier, uint64_t now, lrt_moved_t *moved);
+static void lrt_rank_causes(const lrt_table_t *t, uint32_t slot,
+    lrt_causes_t *causes);
+static unsigned lrt_rank_same(const lrt_table_t *t, uint32_t slot,
+    const lrt_causes_t *causes);
 static void lrt_rank_moved(lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
     const lrt_moved_t *moved);
-static unsigned lrt_rank_shared(const lrt_table_t *t, uint32_t slot,
-    lrt_tier_e tier, uint64_t low);
+static uint64_t lrt_rank_near(const lrt_table_t *t, uint32_t slot,
+    lrt_tier_e tier);
 static void lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier);
 static unsigned lrt_rank_afford(lrt_table_t *t, uint64_t now);
 
@@ -413,9 +435,10 @@ lrt_rank_cost(const lrt_table_t *t, uint32_t slot, uint64_t now)
 
 
 /*
- * The same as with keys, one level above: whoever changes what a cost is made
- * of comes here, and the last one to store saw the last change.  And as he
- * comes to the key after that, the key follows the last cost.
+ * As with keys, one level above: whoever changes what a cost is made of comes
+ * here, and the last one to store saw the last change, since he computes it
+ * again: it is made of too much to look at all of that.  And as he comes to the
+ * key after that, the key follows the last cost.
  */
 
 static void
@@ -442,14 +465,18 @@ lrt_rank_set_cost(lrt_table_t *t, uint32_t slot, uint64_t now)
 /*
  * Exchanged and not stored: what is replaced may be a key that came after the
  * load, and the minimum of the block.
+ *
+ * Whoever stored a key looks again what it was made of: the last one to store
+ * saw the last change.
  */
 
 static unsigned
 lrt_rank_set_key(lrt_table_t *t, uint32_t slot, lrt_tier_e tier, uint64_t now,
     lrt_moved_t *moved)
 {
-    uint64_t  old, *p;
-    unsigned  changed;
+    uint64_t      old, *p;
+    unsigned      changed;
+    lrt_causes_t  causes;
 
     moved->gone = LRT_KEY_NEVER;
 
@@ -457,6 +484,8 @@ lrt_rank_set_key(lrt_table_t *t, uint32_t slot, lrt_tier_e tier, uint64_t now,
     p = &t->key[tier][slot];
 
     for ( ;; ) {
+        lrt_rank_causes(t, slot, &causes);
+
         moved->come = lrt_rank_key(t, slot, tier, now);
 
         if (lrt_load(p) == moved->come) {
@@ -467,7 +496,52 @@ lrt_rank_set_key(lrt_table_t *t, uint32_t slot, lrt_tier_e tier, uint64_t now,
 
         moved->gone = (old < moved->gone) ? old : moved->gone;
         changed = 1;
+
+        if (lrt_rank_same(t, slot, &causes)) {
+            return changed;
+        }
     }
+}
+
+
+static void
+lrt_rank_causes(const lrt_table_t *t, uint32_t slot, lrt_causes_t *causes)
+{
+    uint32_t            i;
+    const lrt_alias_t  *word;
+
+    causes->generation = lrt_table_generation(t);
+    causes->census = lrt_load(&t->head->census.value);
+    causes->typical = lrt_load(&t->head->typical.time);
+    causes->cost = lrt_load(&t->cost[slot]);
+
+    word = (const lrt_alias_t *) &t->hot[slot];
+
+    for (i = 0; i < LRT_HOT_WORDS; i++) {
+        causes->hot[i] = lrt_load(&word[i]);
+    }
+}
+
+
+static unsigned
+lrt_rank_same(const lrt_table_t *t, uint32_t slot, const lrt_causes_t *causes)
+{
+    uint32_t            i;
+    uint64_t            differ;
+    const lrt_alias_t  *word;
+
+    differ = (causes->generation ^ lrt_table_generation(t))
+             | (causes->census ^ lrt_load(&t->head->census.value))
+             | (causes->typical ^ lrt_load(&t->head->typical.time))
+             | (causes->cost ^ lrt_load(&t->cost[slot]));
+
+    word = (const lrt_alias_t *) &t->hot[slot];
+
+    for (i = 0; i < LRT_HOT_WORDS; i++) {
+        differ |= causes->hot[i] ^ lrt_load(&word[i]);
+    }
+
+    return differ == 0;
 }
 
 
@@ -504,34 +578,25 @@ lrt_rank_moved(lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
 
     /* one that he did not take away, or that others have as well, may stay */
 
-    if (low >= moved->gone && !lrt_rank_shared(t, slot, tier, low)) {
+    if (low >= moved->gone && lrt_rank_near(t, slot, tier) > low) {
         lrt_rank_set_low(t, slot / LRT_BLOCK, tier);
     }
 }
 
 
-/* whether the next few servers have a key as low; most are equal, or none */
+/* the least of the keys beside one: most are equal, or none is */
 
-static unsigned
-lrt_rank_shared(const lrt_table_t *t, uint32_t slot, lrt_tier_e tier,
-    uint64_t low)
+static uint64_t
+lrt_rank_near(const lrt_table_t *t, uint32_t slot, lrt_tier_e tier)
 {
-    uint32_t         i;
-    const uint64_t  *keys;
+    uint32_t  first, n;
 
-    keys = t->key[tier];
+    first = slot - slot % LRT_RANK_NEAR;
 
-    for (i = 0; i < LRT_RANK_SHARED; i++) {
+    n = t->capacity - first;
+    n = (n < LRT_RANK_NEAR) ? n : LRT_RANK_NEAR;
 
-        slot = (slot % LRT_BLOCK == LRT_BLOCK - 1 || slot + 1 == t->capacity)
-               ? slot - slot % LRT_BLOCK : slot + 1;
-
-        if (lrt_load(&keys[slot]) <= low) {
-            return 1;
-        }
-    }
-
-    return 0;
+    return lrt_words_least(t->key[tier] + first, n);
 }
 
 
@@ -560,7 +625,6 @@ lrt_rank_set_low(lrt_table_t *t, uint32_t block, lrt_tier_e tier)
             return;
         }
 
-        lrt_store(p, low);
-        lrt_fence();
+        (void) lrt_swap(p, low);
     }
 }

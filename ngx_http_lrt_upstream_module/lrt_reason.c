@@ -6,10 +6,7 @@
 
 #include "lrt_reason.h"
 #include "lrt_iphash.h"
-#include "lrt_least_time.h"
 #include "lrt_rank.h"
-
-#include <string.h>
 
 
 static void lrt_reason_candidate(const lrt_view_t *view, uint32_t slot,
@@ -71,7 +68,6 @@ static void
 lrt_reason_candidate(const lrt_view_t *view, uint32_t slot, lrt_candidate_t *c)
 {
     int32_t             inflight;
-    lrt_score_t         score;
     const lrt_hot_t    *hot;
     const lrt_entry_t  *entry;
 
@@ -79,15 +75,10 @@ lrt_reason_candidate(const lrt_view_t *view, uint32_t slot, lrt_candidate_t *c)
     entry = &view->entry[slot];
     inflight = lrt_load(&hot->inflight);
 
-    /* nothing else is asked, and the rest is in lines that answers change */
-
-    memset(&score, 0, sizeof(lrt_score_t));
-    score.hot = hot;
-
     c->slot = slot;
     c->weight = entry->params.weight;
     c->inflight = (inflight > 0) ? (uint32_t) inflight : 0;
-    c->estimate = lrt_least_time_known(&score);
+    c->estimate = lrt_load(&hot->estimate);
 
     /* another method may have left ranks behind */
 

@@ -32,9 +32,15 @@ typedef struct {
     uint32_t             slot;       /* or LRT_NONE */
     uint32_t             weight;
     uint32_t             inflight;   /* without this request */
-    uint64_t             estimate;   /* us; 0: unknown */
+    uint64_t             estimate;   /* see lrt_estimate.h */
     uint64_t             key;
 } lrt_candidate_t;
+
+
+/* microseconds; 0: unknown */
+
+#define lrt_candidate_time(c)                                                 \
+    lrt_estimate_time(lrt_estimate_log((c)->estimate))
 
 
 typedef struct {

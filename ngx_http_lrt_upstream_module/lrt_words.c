@@ -13,6 +13,20 @@
 #endif
 
 
+/* a minimum waits for the one before: so many at a time do not */
+
+#define LRT_WORDS_CHAINS     4
+
+/* "word" is evaluated once, as others may change it */
+
+#define lrt_words_lower(least, value)                                         \
+    word = (value);                                                           \
+    (least) = (word < (least)) ? word : (least)
+
+
+static uint64_t lrt_words_least_of(const uint64_t *least);
+
+
 #if (LRT_WORDS_AVX2)
 
 #define LRT_WORDS_FOUR       4
@@ -41,7 +55,7 @@ uint64_t
 lrt_words_least(const uint64_t *p, uint32_t n)
 {
     uint32_t  i;
-    uint64_t  word, least;
+    uint64_t  word, least[LRT_WORDS_CHAINS];
 
 #if (LRT_WORDS_AVX2)
     if (n >= LRT_WORDS_FOUR && lrt_words_avx2()) {
@@ -49,26 +63,34 @@ lrt_words_least(const uint64_t *p, uint32_t n)
     }
 #endif
 
-#define lrt_words_lower(i)                                                    \
-    word = lrt_load(&p[i]);                                                   \
-    least = (word < least) ? word : least
+    for (i = 0; i < LRT_WORDS_CHAINS; i++) {
+        least[i] = UINT64_MAX;
+    }
 
-    least = UINT64_MAX;
-
-    for (i = 0; i + 4 <= n; i += 4) {
-        lrt_words_lower(i);
-        lrt_words_lower(i + 1);
-        lrt_words_lower(i + 2);
-        lrt_words_lower(i + 3);
+    for (i = 0; i + LRT_WORDS_CHAINS <= n; i += LRT_WORDS_CHAINS) {
+        lrt_words_lower(least[0], lrt_load(&p[i]));
+        lrt_words_lower(least[1], lrt_load(&p[i + 1]));
+        lrt_words_lower(least[2], lrt_load(&p[i + 2]));
+        lrt_words_lower(least[3], lrt_load(&p[i + 3]));
     }
 
     for ( /* void */ ; i < n; i++) {
-        lrt_words_lower(i);
+        lrt_words_lower(least[0], lrt_load(&p[i]));
     }
 
-#undef lrt_words_lower
+    return lrt_words_least_of(least);
+}
 
-    return least;
+
+static uint64_t
+lrt_words_least_of(const uint64_t *least)
+{
+    uint64_t  a, b;
+
+    a = (least[0] < least[1]) ? least[0] : least[1];
+    b = (least[2] < least[3]) ? least[2] : least[3];
+
+    return (a < b) ? a : b;
 }
 
 
@@ -119,28 +141,42 @@ lrt_words_equal(const uint64_t *p, uint32_t n, uint64_t value)
 static uint64_t
 lrt_words_least_avx2(const uint64_t *p, uint32_t n)
 {
-    uint32_t  i;
-    uint64_t  word, least, words[LRT_WORDS_FOUR];
-    __m256i   sign, four, low;
+    uint32_t  i, j;
+    uint64_t  words[LRT_WORDS_FOUR];
+    __m256i   sign, four, low[LRT_WORDS_CHAINS];
+
+#define lrt_words_lower_four(low, p)                                          \
+    four = _mm256_xor_si256(lrt_words_load(p), sign);                         \
+    low = _mm256_blendv_epi8(low, four, _mm256_cmpgt_epi64(low, four))
 
     sign = _mm256_set1_epi64x(INT64_MIN);
-    low = _mm256_xor_si256(lrt_words_load(p + n - LRT_WORDS_FOUR), sign);
+    low[0] = _mm256_xor_si256(lrt_words_load(p + n - LRT_WORDS_FOUR), sign);
 
-    for (i = 0; i + LRT_WORDS_FOUR <= n; i += LRT_WORDS_FOUR) {
-        four = _mm256_xor_si256(lrt_words_load(p + i), sign);
-        low = _mm256_blendv_epi8(low, four, _mm256_cmpgt_epi64(low, four));
+    for (j = 1; j < LRT_WORDS_CHAINS; j++) {
+        low[j] = low[0];
     }
 
-    _mm256_storeu_si256((__m256i *) words, _mm256_xor_si256(low, sign));
-
-    least = words[0];
-
-    for (i = 1; i < LRT_WORDS_FOUR; i++) {
-        word = words[i];
-        least = (word < least) ? word : least;
+    for (i = 0; i + 4 * LRT_WORDS_FOUR <= n; i += 4 * LRT_WORDS_FOUR) {
+        lrt_words_lower_four(low[0], p + i);
+        lrt_words_lower_four(low[1], p + i + 4);
+        lrt_words_lower_four(low[2], p + i + 8);
+        lrt_words_lower_four(low[3], p + i + 12);
     }
 
-    return least;
+    for ( /* void */ ; i + LRT_WORDS_FOUR <= n; i += LRT_WORDS_FOUR) {
+        lrt_words_lower_four(low[0], p + i);
+    }
+
+#undef lrt_words_lower_four
+
+    for (j = 1; j < LRT_WORDS_CHAINS; j++) {
+        low[0] = _mm256_blendv_epi8(low[0], low[j],
+                                    _mm256_cmpgt_epi64(low[0], low[j]));
+    }
+
+    _mm256_storeu_si256((__m256i *) words, _mm256_xor_si256(low[0], sign));
+
+    return lrt_words_least_of(words);
 }
 
 

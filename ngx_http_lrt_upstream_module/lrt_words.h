@@ -27,7 +27,9 @@ uint64_t lrt_words_equal(const uint64_t *p, uint32_t n, uint64_t value);
 
 /* how many are in a set, the first one, and the others */
 
-#define lrt_words_count(set)  ((uint32_t) __builtin_popcountll(set))
+#define lrt_words_count(set)                                                  \
+    (lrt_words_rest(set) ? (uint32_t) __builtin_popcountll(set)               \
+                         : (uint32_t) ((set) != 0))
 #define lrt_words_first(set)  ((uint32_t) __builtin_ctzll(set))
 #define lrt_words_rest(set)   ((set) & ((set) - 1))
 

@@ -402,7 +402,7 @@ ngx_http_lrt_print_estimate(u_char *p, ngx_http_lrt_record_t *record)
         return NGX_INT64_LEN + sizeof(".000000") - 1;
     }
 
-    us = record->pick.reason.chosen.estimate;
+    us = lrt_candidate_time(&record->pick.reason.chosen);
 
     if (us == 0) {
         *p = '-';
@@ -463,7 +463,7 @@ ngx_http_lrt_print_candidate(u_char *p, uint32_t method,
 {
     uint64_t  us;
 
-    us = candidate->estimate;
+    us = lrt_candidate_time(candidate);
 
     if (us) {
         p = ngx_sprintf(p, " (estimate %uL.%03uL ms", us / 1000, us % 1000);
