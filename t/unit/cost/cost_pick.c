@@ -3,7 +3,8 @@
  * Copyright (C) the ngx_http_lrt_upstream_module authors
  *
  * What a pick costs, and with it the end of the request, in a group of so many
- * servers; and how many picks a second one process makes, and two at once.
+ * servers; and how many picks a second one process makes, and two at once,
+ * with nothing between them or as much as nginx has to do for a request.
  * No test: it is run by scripts/bench, which counts the instructions of
  * cost_picks() and cost_releases() if it can.
  */
@@ -35,6 +36,7 @@
 
 #define PER_MS               10
 #define PER_MS_PARALLEL      1000
+#define PER_MS_WORK          100
 
 /* requests in flight on a server of a busy group: 1 to so many */
 
@@ -72,12 +74,13 @@ static void cost_open(uint32_t n, unsigned busy);
 static void cost_clients(uint32_t n);
 static void cost_estimates(void);
 static void cost_alone(uint32_t rounds);
-static void cost_parallel(uint32_t rounds, uint32_t apart);
+static void cost_parallel(uint32_t rounds, uint32_t apart, double work);
 static double cost_loop(double *from, unsigned *alone);
 static void cost_worker(cost_shared_t *shared, uint32_t rounds);
 static NOINLINE void cost_picks(void);
 static NOINLINE void cost_releases(void);
 static void cost_tick(void);
+static void cost_work(void);
 static void cost_pin(unsigned cpu);
 static double cost_ns(clockid_t clock);
 static uint32_t cost_random(void);
@@ -111,6 +114,7 @@ static uint64_t            times[TIMES];
 static uint64_t            requests;
 static uint32_t            per_ms = PER_MS;
 static uint64_t            begun;
+static double              other_work;       /* ns, before each pick */
 
 
 int
@@ -120,7 +124,7 @@ main(int argc, char **argv)
 
     if (argc < 4) {
         fprintf(stderr, "usage: cost_pick METHOD SERVERS idle|busy "
-                        "[ROUNDS|parallel|apart]\n");
+                        "[ROUNDS|parallel [MICROSECONDS]|apart]\n");
         return 2;
     }
 
@@ -143,12 +147,12 @@ main(int argc, char **argv)
     if (argc > 4) {
 
         if (strcmp(argv[4], "parallel") == 0) {
-            cost_parallel(RACES, 0);
+            cost_parallel(RACES, 0, argc > 5 ? 1000 * atof(argv[5]) : 0);
             return 0;
         }
 
         if (strcmp(argv[4], "apart") == 0) {
-            cost_parallel(RACES, n);
+            cost_parallel(RACES, n, 0);
             return 0;
         }
 
@@ -321,11 +325,11 @@ cost_alone(uint32_t rounds)
  * One process and two, in turns.  A round counts if nobody else wanted the
  * processors, which are other work's as well.  "apart": so many servers of its
  * own for the second process, which shares nothing then, to see what the
- * machine does.
+ * machine does.  "work": ns that a process is busy otherwise before each pick.
  */
 
 static void
-cost_parallel(uint32_t rounds, uint32_t apart)
+cost_parallel(uint32_t rounds, uint32_t apart, double work)
 {
     double          *one, *two, rate, from;
     uint32_t         i, ones, twos;
@@ -344,7 +348,8 @@ cost_parallel(uint32_t rounds, uint32_t apart)
 
     ones = 0;
     twos = 0;
-    per_ms = PER_MS_PARALLEL;
+    per_ms = work ? PER_MS_WORK : PER_MS_PARALLEL;
+    other_work = work;
 
     if (fork() == 0) {
         cost_pin(1);
@@ -489,9 +494,28 @@ cost_tick(void)
     ask.now = begun + requests++ / per_ms;
     ask.wall = ask.now;
 
+    cost_work();
+
     if (ask.owned) {
         client = (client + 1) % CLIENTS;
         ask.client.data = (const uint8_t *) &clients[client];
+    }
+}
+
+
+static void
+cost_work(void)
+{
+    double  until;
+
+    if (other_work == 0) {
+        return;
+    }
+
+    until = cost_ns(CLOCK_MONOTONIC) + other_work;
+
+    while (cost_ns(CLOCK_MONOTONIC) < until) {
+        /* void */
     }
 }
 
