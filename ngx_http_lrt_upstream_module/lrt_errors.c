@@ -10,13 +10,14 @@
 
 
 /*
- * The part that fails (17 bits), judgements, whether the last answer was a
- * stall, and the part that stalls (24).
+ * The part that fails (17 bits), judgements, stalls since the last answer that
+ * was none (2), and the part that stalls (24).
  */
 
 #define LRT_ERRORS_SUSPECTED ((uint64_t) 1 << 32)
 #define LRT_ERRORS_STALLS    ((uint64_t) 1 << 33)
-#define LRT_ERRORS_LAST      ((uint64_t) 1 << 34)
+#define LRT_ERRORS_ROW       ((uint64_t) 1 << 34)
+#define LRT_ERRORS_ROWS      ((uint64_t) 3 << 34)
 #define LRT_STALLS_SHIFT     40
 #define lrt_errors_of(word)  ((word) & (((uint64_t) 1 << LRT_STALLS_SHIFT) - 1))
 
@@ -47,6 +48,14 @@
 #define LRT_STALLS_GAIN      128
 #define LRT_STALLS_USUAL     1024
 #define LRT_STALLS_MEMORY    4000            /* ms in which half is forgotten */
+
+/*
+ * Answers with so many ms between them are not of the same stall, and so many
+ * of these in a row are no stalls.
+ */
+
+#define LRT_STALLS_APART     250
+#define LRT_STALLS_ROW       (2 * LRT_ERRORS_ROW)
 
 /* how many standard deviations are no chance, and the least that is usual */
 
@@ -108,7 +117,7 @@ lrt_errors_suspected(uint64_t word)
 uint64_t
 lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle, uint64_t usual)
 {
-    uint64_t  part, octaves, most;
+    uint64_t  row, part, octaves, most;
 
     part = word >> LRT_STALLS_SHIFT;
 
@@ -124,12 +133,20 @@ lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle, uint64_t usual)
 
     part -= part / LRT_STALLS_GAIN;
 
-    word &= ~LRT_ERRORS_LAST;
+    row = word & LRT_ERRORS_ROWS;
 
-    if (above > LRT_STALL) {
+    if (above <= LRT_STALL) {
+        row = 0;
+
+    } else {
         part += LRT_STALLS_ONE / LRT_STALLS_GAIN - 1;
-        word |= LRT_ERRORS_LAST;
+
+        if (row == 0 || (row < LRT_STALLS_ROW && idle >= LRT_STALLS_APART)) {
+            row += LRT_ERRORS_ROW;
+        }
     }
+
+    word = (word & ~LRT_ERRORS_ROWS) | row;
 
     usual = (usual > LRT_STALLS_RARE) ? usual : LRT_STALLS_RARE;
 
@@ -152,15 +169,20 @@ lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle, uint64_t usual)
 unsigned
 lrt_stalls_alone(uint64_t word, uint32_t above)
 {
+    uint64_t  row;
+
+    row = word & LRT_ERRORS_ROWS;
+
     return above > LRT_STALL
-           && (word & (LRT_ERRORS_LAST|LRT_ERRORS_STALLS)) != LRT_ERRORS_LAST;
+           && (row == 0
+               || (row < LRT_STALLS_ROW && (word & LRT_ERRORS_STALLS)));
 }
 
 
 uint64_t
 lrt_stalls_forget(uint64_t word)
 {
-    return lrt_errors_of(word) & ~(LRT_ERRORS_STALLS|LRT_ERRORS_LAST);
+    return lrt_errors_of(word) & ~(LRT_ERRORS_STALLS|LRT_ERRORS_ROWS);
 }
 
 

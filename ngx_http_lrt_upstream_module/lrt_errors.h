@@ -42,8 +42,9 @@ uint64_t lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle,
     uint64_t usual);
 
 /*
- * Whether that is a stall after an answer that was none, or of a server that
- * is known for them: then it says nothing of its other answers.
+ * Whether that is a stall after an answer that was none: then it says nothing
+ * of the server's other answers.  Of one that is known for stalls those that
+ * follow are stalls, too, but for the third of which each came by itself.
  */
 
 unsigned lrt_stalls_alone(uint64_t word, uint32_t above);

@@ -315,6 +315,7 @@ test_stalls(void)
 static void
 test_stalls_alone(void)
 {
+    uint32_t  i;
     uint64_t  word;
 
     word = lrt_errors_add(0, 1, 0);
@@ -329,9 +330,25 @@ test_stalls_alone(void)
     ok(lrt_stalls_alone(word, 7 * LRT_LOG_ONE), "after a good answer it is");
 
     word = stalls(word, 400, 20, 0);
-    word = lrt_stalls_add(word, 7 * LRT_LOG_ONE, 1, 0);
-    ok(lrt_stalls_alone(word, 7 * LRT_LOG_ONE),
-       "two in a row of a server that stalls now and then");
+    word = lrt_stalls_add(word, 0, 1, 0);
+
+    for (i = 0; i < 20; i++) {
+        word = lrt_stalls_add(word, 7 * LRT_LOG_ONE, 249, 0);
+
+        if (!check(lrt_stalls_alone(word, 7 * LRT_LOG_ONE), "stall %u", i)) {
+            return;
+        }
+    }
+
+    ok(1, "of a server that stalls now and then, many at a time are stalls");
+
+    word = lrt_stalls_add(word, 7 * LRT_LOG_ONE, 250, 0);
+    ok(!lrt_stalls_alone(word, 7 * LRT_LOG_ONE),
+       "but not the third of which each came by itself");
+    ok(!lrt_stalls_alone(lrt_stalls_add(word, 7 * LRT_LOG_ONE, 60000, 0),
+                         7 * LRT_LOG_ONE), "nor any that follows");
+    ok(lrt_stalls_alone(lrt_stalls_add(word, 0, 1, 0), 7 * LRT_LOG_ONE),
+       "until there is a good answer");
 
     word = lrt_stalls_forget(word);
     ok(lrt_stalls_cost(word) == 0 && lrt_stalls_part(word) == 0

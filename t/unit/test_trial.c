@@ -14,6 +14,7 @@ static void test_trial(void);
 static void test_trial_well(void);
 static void trial_well(uint32_t n);
 static void test_stall_after_pause(void);
+static void test_stalls_become_slow(void);
 static void test_trial_fails(void);
 static void test_trial_new(void);
 static void test_lag(void);
@@ -31,6 +32,7 @@ main(void)
     run(test_trial);
     run(test_trial_well);
     run(test_stall_after_pause);
+    run(test_stalls_become_slow);
     run(test_trial_fails);
     run(test_trial_new);
     run(test_lag);
@@ -291,6 +293,51 @@ test_stall_after_pause(void)
 
     ok(lrt_estimate_time(lrt_estimate_log(fx.table.hot[1].estimate))
        > 80 * LT_MS, "twice: ten times slower");
+
+    fx_close(&fx);
+}
+
+
+/* a server that is known for stalls has become slow, and is well again */
+
+static void
+test_stalls_become_slow(void)
+{
+    fx_t        fx;
+    uint32_t    i;
+    uint64_t    log, slow;
+    lrt_pick_t  trial;
+
+    lt_open(&fx, 4, 1, 0);
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(&fx, i, 10 * LT_MS, LT_SURE);
+    }
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(&fx, 1, 2000 * LT_MS, 1);
+        lt_answer(&fx, 1, 10 * LT_MS, 1);
+    }
+
+    ok(lrt_stalls_stalling(fx.table.health[1].errors), "it stalls");
+
+    for (i = 0; i < 4; i++) {
+        fx.now += 1000;
+        lt_answer(&fx, 1, 2000 * LT_MS, 1);
+    }
+
+    log = lrt_estimate_log(fx.table.hot[1].estimate);
+    slow = lrt_load(&fx.table.head->typical.slow);
+    ok(log > slow, "four slow answers in four seconds: it is slow");
+
+    fx.now += 2001;
+    lt_answer(&fx, 0, 10 * LT_MS, 32);
+
+    (void) fx_pick(&fx, &trial);
+    is_u64(trial.slot, 1, "a trial");
+    lt_finish(&fx, &trial, 10 * LT_MS);
+
+    is_u64(lt_expected(&fx, 1), lt_expected(&fx, 0), "and all is forgotten");
 
     fx_close(&fx);
 }
