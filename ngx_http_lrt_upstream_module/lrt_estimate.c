@@ -28,7 +28,8 @@
 #define LRT_GAIN_MIN         (LRT_GAIN_ONE / 75)
 #define LRT_GAIN_MAX         (LRT_GAIN_ONE / 2)
 
-#define LRT_MEMORY           1000            /* ms in which it fades to 1/e */
+#define LRT_MEMORY           2000            /* ms in which it fades to 1/e */
+#define LRT_FRESH            500             /* ms in which many say enough */
 #define LRT_LATE             60000           /* ms that clocks may be apart */
 #define LRT_LOG2_E           6196328019ull   /* 32 bits of fraction */
 
@@ -387,7 +388,7 @@ lrt_estimate_recovers(uint64_t word, uint64_t us, const lrt_norm_t *norm,
 
     if (word == 0 || typical == 0
         || (lrt_word_count(word) >= LRT_COUNT_FEW
-            && lrt_estimate_age(word, now) < LRT_MEMORY / 2))
+            && lrt_estimate_age(word, now) < LRT_FRESH))
     {
         return LRT_RECOVERS_NOT;
     }

@@ -347,21 +347,26 @@ lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint32_t above, uint32_t idle)
 /*
  * Returns the server's new estimate.  One good answer after a trial: others
  * shall tell soon whether it lasts.  If it is so good that the server must
- * have changed, all that is known is of another time.
+ * have changed, or the last of those that clear a suspect, all that is known
+ * is of another time.
  */
 
 static uint64_t
 lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
     uint64_t time, uint64_t now)
 {
-    unsigned         suspected, alone;
+    unsigned         suspected, cleared, alone;
     lrt_hot_t       *hot;
     uint64_t        *errors;
     lrt_norm_t       norm;
     lrt_recovers_e   recovers;
 
     hot = &t->hot[slot];
+    errors = &t->health[slot].errors;
+
+    cleared = lrt_errors_suspected(lrt_load(errors));
     suspected = lrt_select_errors(t, slot, 0);
+    cleared = (cleared && !suspected);
 
     alone = lrt_select_stalls(t, slot, lrt_estimate_above(before, time),
                               lrt_estimate_age(before, now));
@@ -375,8 +380,7 @@ lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
                             lrt_trial_samples(lrt_load(&hot->trial))));
     }
 
-    if (!suspected && recovers == LRT_RECOVERS_SURELY) {
-        errors = &t->health[slot].errors;
+    if (cleared || (recovers == LRT_RECOVERS_SURELY && !suspected)) {
         lrt_store(errors, lrt_stalls_forget(lrt_load(errors)));
 
         return lrt_estimate_add(0, time, now);

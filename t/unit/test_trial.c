@@ -14,6 +14,7 @@ static void test_trial(void);
 static void test_trial_well(void);
 static void trial_well(uint32_t n);
 static void test_stall_after_pause(void);
+static void test_cleared(void);
 static void test_stalls_become_slow(void);
 static void test_trial_fails(void);
 static void test_trial_new(void);
@@ -32,6 +33,7 @@ main(void)
     run(test_trial);
     run(test_trial_well);
     run(test_stall_after_pause);
+    run(test_cleared);
     run(test_stalls_become_slow);
     run(test_trial_fails);
     run(test_trial_new);
@@ -293,6 +295,52 @@ test_stall_after_pause(void)
 
     ok(lrt_estimate_time(lrt_estimate_log(fx.table.hot[1].estimate))
        > 80 * LT_MS, "twice: ten times slower");
+
+    fx_close(&fx);
+}
+
+
+/* what failures made of a server's time is of no use when it is well again */
+
+static void
+test_cleared(void)
+{
+    fx_t           fx;
+    uint32_t       i;
+    lrt_outcome_t  out;
+
+    lt_open(&fx, 4, 1, 0);
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(&fx, i, 10 * LT_MS, LT_SURE);
+    }
+
+    memset(&out, 0, sizeof(lrt_outcome_t));
+    out.failed = 1;
+    out.time = 1;
+
+    for (i = 0; i < 100; i++) {
+        lt_end(&fx, 1, LRT_ENDED_FAILED, &out);
+    }
+
+    ok(lrt_errors_suspected(fx.table.health[1].errors), "it fails");
+    ok(lt_expected(&fx, 1) > 100 * LT_MS, "and is taken for slow");
+
+    for (i = 0; i < 20; i++) {
+
+        if (!lrt_errors_suspected(fx.table.health[1].errors)) {
+            break;
+        }
+
+        if (!check(lt_expected(&fx, 1) > 50 * LT_MS, "%u: it still is", i)) {
+            return;
+        }
+
+        lt_answer(&fx, 1, 10 * LT_MS, 1);
+    }
+
+    ok(i > 3 && i < 12, "%u good answers clear it", i);
+    is_u64(lt_expected(&fx, 1), lt_expected(&fx, 0), "of all that");
 
     fx_close(&fx);
 }
