@@ -7,7 +7,9 @@
 #include "lrt_words.h"
 #include "lrt_atomic.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
+/* a test takes the other way, which is that of all other processors */
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(LRT_WORDS_PLAIN)
 #define LRT_WORDS_AVX2       1
 #include <immintrin.h>
 #endif
