@@ -212,7 +212,7 @@ sub _conditions ($balancers, $runs) {
 }
 
 
-# A plot of the percentiles, if there is a gnuplot.
+# A plot of the percentiles.
 
 sub plot ($scenario, $balancers, $runs, $file) {
     my (@lines, $data);
