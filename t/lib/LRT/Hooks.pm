@@ -223,17 +223,20 @@ sub die_locked ($self) { return $self->_begin('die_locked') }
 sub hold ($self, $ms)  { return $self->_begin('hold', ms => $ms) }
 
 
-# The same, and others have seen that the lock is taken.
+# The same, and others have seen that the lock is taken, which may take half a
+# second; in list context with the time before it was.
 
 sub held ($self, $ms) {
     for (1 .. 20) {
-        my $hold = $self->hold($ms);
+        my $before = time;
+        my $hold   = $self->hold($ms);
 
         # not for long: what came to the same worker would have to wait
 
         for (1 .. 5) {
-            return $hold if $self->{t}->get($self->_uri('validate'),
-                port => 'lrt_test', timeout => 0.1)->status eq '503';
+            return wantarray ? ($hold, $before) : $hold
+                if $self->{t}->get($self->_uri('validate'),
+                    port => 'lrt_test', timeout => 0.1)->status eq '503';
         }
 
         $hold->receive;
