@@ -269,6 +269,7 @@ lrt_change_move(lrt_table_t *dst, lrt_table_t *src, lrt_leaves_pt leaves,
         hot->accessed = src->hot[slot].accessed;
         hot->checked = src->hot[slot].checked;
         hot->estimate = src->hot[slot].estimate;
+        hot->crowd = src->hot[slot].crowd;
         hot->trial = src->hot[slot].trial;
         hot->health = src->hot[slot].health;
 
@@ -516,6 +517,7 @@ lrt_draft_add(lrt_draft_t *d, lrt_change_t *c)
     hot->estimate = 0;
     hot->lag = 0;
     hot->trial = 0;
+    hot->crowd = 0;
 
     memset(&t->health[slot], 0, sizeof(lrt_health_t));
 

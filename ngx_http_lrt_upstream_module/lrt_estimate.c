@@ -62,6 +62,7 @@
 
 static uint64_t lrt_estimate_move(uint64_t word, uint32_t log, uint32_t idle,
     uint64_t now);
+static uint32_t lrt_estimate_kind(uint32_t log, const lrt_norm_t *norm);
 static uint32_t lrt_estimate_likely(uint64_t word, const lrt_norm_t *norm);
 static uint64_t lrt_estimate_gain(uint32_t count, uint32_t idle);
 
@@ -308,17 +309,16 @@ lrt_estimate_chance(uint64_t word, uint64_t spread)
 uint32_t
 lrt_estimate_judge(uint64_t word, const lrt_norm_t *norm)
 {
-    uint32_t  log, typical, half;
+    uint32_t  log, kind, half;
     uint64_t  difference, least, deviation, count;
 
-    typical = norm->typical;
-
-    if (word == 0 || typical == 0) {
-        return typical;
+    if (word == 0 || norm->typical == 0) {
+        return norm->typical;
     }
 
     log = lrt_estimate_log(word);
-    difference = (log > typical) ? log - typical : typical - log;
+    kind = lrt_estimate_kind(log, norm);
+    difference = (log > kind) ? log - kind : kind - log;
 
     count = lrt_word_count(word);
     least = LRT_TOLERANCE + 2 * LRT_LOG_ONE * LRT_COUNT_ONE / count;
@@ -352,6 +352,15 @@ lrt_estimate_judge(uint64_t word, const lrt_norm_t *norm)
 }
 
 
+/* what is typical of those that it is nearer to */
+
+static uint32_t
+lrt_estimate_kind(uint32_t log, const lrt_norm_t *norm)
+{
+    return norm->kind[log > norm->kind[0] / 2 + norm->kind[1] / 2];
+}
+
+
 /*
  * A difference that may be chance: of what is seen, that part is real which
  * the real differences between servers have of all that is to be seen.
@@ -361,20 +370,22 @@ static uint32_t
 lrt_estimate_likely(uint64_t word, const lrt_norm_t *norm)
 {
     int64_t   difference;
+    uint32_t  kind;
     uint64_t  between;
 
+    kind = lrt_estimate_kind(lrt_estimate_log(word), norm);
     between = norm->between;
 
     if (between == 0) {
-        return norm->typical;
+        return kind;
     }
 
-    difference = (int64_t) lrt_estimate_log(word) - norm->typical;
+    difference = (int64_t) lrt_estimate_log(word) - kind;
     difference = difference * (int64_t) between
                  / (int64_t) (between + lrt_estimate_chance(word,
                                                             norm->spread));
 
-    return (uint32_t) (norm->typical + difference);
+    return (uint32_t) (kind + difference);
 }
 
 

@@ -32,6 +32,7 @@
 typedef struct {
     uint32_t             typical;        /* a logarithm; 0: unknown */
     uint32_t             slow;           /* of one that is surely slower */
+    uint32_t             kind[2];        /* of the faster, and the slower */
     uint32_t             between;        /* how much they differ, a square */
     uint64_t             spread;         /* how much their answers do */
 } lrt_norm_t;
@@ -96,9 +97,9 @@ uint32_t lrt_estimate_square(uint32_t difference);
 uint64_t lrt_estimate_chance(uint64_t word, uint64_t spread);
 
 /*
- * The logarithm that counts: of the server if it is surely different, else
- * between the typical one of the group and its own: the nearer to its own, the
- * more the servers differ at all.  0 is unknown.
+ * The logarithm that counts: of the server if it is surely different from
+ * those of its kind, else between what is typical of these and its own: the
+ * nearer to its own, the more they differ at all.  0 is unknown.
  */
 
 uint32_t lrt_estimate_judge(uint64_t word, const lrt_norm_t *norm);

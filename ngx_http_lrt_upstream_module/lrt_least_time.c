@@ -8,6 +8,7 @@
 
 
 #include "lrt_best.h"
+#include "lrt_crowd.h"
 #include "lrt_errors.h"
 #include "lrt_estimate.h"
 #include "lrt_fixed.h"
@@ -20,13 +21,10 @@
 #define LRT_LEAST_TIME_MAX     (28 * LRT_LOG_ONE)        /* 268 s */
 #define LRT_LEAST_TIME_QUEUE   0xfffff
 
-/*
- * Requests by weight count by this power of their number: servers which work
- * on several at once are not twice as slow with twice the requests.
- */
+/* requests by weight, and the most octaves that weights take off them */
 
-#define LRT_LEAST_TIME_POWER   205                       /* of 256: 0.8 */
-#define LRT_LEAST_TIME_SHIFT   35                        /* above weights */
+#define LRT_LEAST_TIME_SHIFT   35
+#define LRT_LEAST_TIME_WEIGHT  ((uint64_t) 32 << 32)
 
 /* what times may say more than a server's weight does: an octave */
 
@@ -41,9 +39,9 @@
 
 #define LRT_LEAST_TIME_LAST    ((uint64_t) 1 << 40)
 
-/* the logarithm of 1/16384 us, in which people are shown ranks */
+/* the logarithm of 1/8192 us, in which people are shown ranks */
 
-#define LRT_LEAST_TIME_PARTS   ((uint64_t) 14 << 32)
+#define LRT_LEAST_TIME_PARTS   ((uint64_t) 13 << 32)
 #define LRT_LEAST_TIME_SHOWN   ((uint64_t) 61 << 32)
 
 /* shares: one of the longest time is 1; a million of the largest fit 64 bits */
@@ -101,14 +99,14 @@ lrt_least_time_cost(const lrt_score_t *score)
 {
     uint64_t  cost;
 
-    cost = (uint64_t) lrt_least_time_once(score, LRT_LEAST_TIME_POWER)
+    cost = (uint64_t) lrt_least_time_once(score, score->power)
            << (32 - LRT_LOG_SHIFT);
 
     if (lrt_ramping(score->hot)) {
         cost += (lrt_log2(LRT_RAMP_FULL)
                  - lrt_log2(lrt_ramp_permille(score->params, score->hot,
                                               score->slow_start, score->now)))
-                * LRT_LEAST_TIME_POWER / 256;
+                * score->power / LRT_CROWD_ONE;
     }
 
     /* 0 is unknown */
@@ -120,12 +118,14 @@ lrt_least_time_cost(const lrt_score_t *score)
 
 /*
  * And the power of the requests that it would have.  These and the weight are
- * divided first: equal quotients make equal ranks.
+ * divided first: equal quotients make equal ranks.  They may be less than 1,
+ * and ranks stay above 0.
  */
 
 static uint64_t
 lrt_least_time_key(const lrt_score_t *score)
 {
+    int64_t   requests;
     uint64_t  cost, queue;
 
     if (lrt_least_time_trial(score) <= score->now) {
@@ -143,7 +143,11 @@ lrt_least_time_key(const lrt_score_t *score)
 
     queue = (queue << LRT_LEAST_TIME_SHIFT) / score->params->weight;
 
-    return cost + lrt_log2(queue) * LRT_LEAST_TIME_POWER / 256;
+    requests = (int64_t) lrt_log2(queue);
+    requests -= (int64_t) LRT_LEAST_TIME_SHIFT << 32;
+    requests = requests * (int64_t) score->power / LRT_CROWD_ONE;
+
+    return cost + (uint64_t) ((int64_t) LRT_LEAST_TIME_WEIGHT + requests);
 }
 
 
@@ -152,15 +156,14 @@ lrt_least_time_key(const lrt_score_t *score)
 static uint64_t
 lrt_least_time_shown(uint64_t key)
 {
-    uint64_t  log, base;
+    uint64_t  log;
 
     if (key == 0) {
         return 0;
     }
 
     log = (key & (LRT_LEAST_TIME_LAST - 1)) + LRT_LEAST_TIME_PARTS;
-    base = ((uint64_t) LRT_LEAST_TIME_SHIFT << 32) * LRT_LEAST_TIME_POWER / 256;
-    log = (log > base) ? log - base : 0;
+    log = (log > LRT_LEAST_TIME_WEIGHT) ? log - LRT_LEAST_TIME_WEIGHT : 0;
 
     /* for a moment it may be the rank of another method */
 
@@ -208,7 +211,7 @@ lrt_least_time_share(const lrt_score_t *score)
 {
     uint64_t  share, time;
 
-    time = lrt_estimate_time(lrt_least_time_once(score, 256));
+    time = lrt_estimate_time(lrt_least_time_once(score, LRT_CROWD_ONE));
 
     share = ((uint64_t) score->params->weight << LRT_SHARE_SHIFT)
             / (time ? time : 1);
@@ -268,7 +271,7 @@ lrt_least_time_log(const lrt_score_t *score)
 }
 
 
-/* where the weight counts by this power, of 256 */
+/* where the weight counts by this power, of LRT_CROWD_ONE */
 
 static uint32_t
 lrt_least_time_once(const lrt_score_t *score, int64_t power)
@@ -276,7 +279,7 @@ lrt_least_time_once(const lrt_score_t *score, int64_t power)
     int64_t  log;
 
     log = lrt_least_time_log(score);
-    log += lrt_least_time_twice(score) * power / 256;
+    log += lrt_least_time_twice(score) * power / LRT_CROWD_ONE;
 
     return (log > 0) ? (uint32_t) log : 0;
 }

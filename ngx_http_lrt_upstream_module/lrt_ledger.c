@@ -24,7 +24,7 @@ static uint32_t lrt_ledger_count_in(const lrt_owner_t *owner, uint64_t *cell);
 static void lrt_ledger_count_out(const lrt_owner_t *owner, uint64_t *cell);
 static unsigned lrt_ledger_alone(const lrt_owner_t *owner, uint64_t value);
 static unsigned lrt_ledger_drifted(int32_t drift, int32_t *last,
-    uint32_t *seen);
+    uint16_t *seen);
 
 
 int32_t
@@ -337,7 +337,7 @@ lrt_ledger_settle_held(lrt_table_t *t, const lrt_registry_t *reg)
  */
 
 static unsigned
-lrt_ledger_drifted(int32_t drift, int32_t *last, uint32_t *seen)
+lrt_ledger_drifted(int32_t drift, int32_t *last, uint16_t *seen)
 {
     if (drift == 0) {
         if (*seen) {

@@ -68,6 +68,7 @@ typedef struct {
     lrt_norm_t           norm;               /* see lrt_estimate.h */
     uint32_t             weight;             /* see lrt_typical.h */
     uint32_t             slope;
+    uint32_t             power;              /* see lrt_crowd.h */
     uint32_t             known;              /* servers with an estimate */
     uint64_t             now;                /* ms */
     uint64_t             slow_start;         /* ms, see lrt_ramp.h */

@@ -6,6 +6,7 @@
 
 #include "lrt_select.h"
 #include "lrt_census.h"
+#include "lrt_crowd.h"
 #include "lrt_estimate.h"
 #include "lrt_health.h"
 #include "lrt_errors.h"
@@ -32,7 +33,9 @@ static unsigned lrt_select_stalls(lrt_table_t *t, uint32_t slot,
     uint32_t above, uint32_t idle);
 static uint64_t lrt_select_answered(lrt_table_t *t, uint32_t slot,
     uint64_t before, uint64_t time, uint64_t now);
-static unsigned lrt_select_learn(lrt_table_t *t, uint32_t slot,
+static void lrt_select_crowd(lrt_table_t *t, const lrt_pick_t *pick,
+    uint64_t before, uint64_t time);
+static unsigned lrt_select_learn(lrt_table_t *t, const lrt_pick_t *pick,
     const lrt_policy_t *policy, const lrt_outcome_t *out, uint64_t now);
 static void lrt_select_passed(lrt_table_t *t, const lrt_entry_t *entry,
     lrt_hot_t *hot, uint64_t now);
@@ -171,7 +174,7 @@ lrt_release(lrt_table_t *t, const lrt_pick_t *pick, lrt_ended_e how,
 
     if (entry->ident == pick->ident) {
 
-        learned = lrt_select_learn(t, pick->slot, &side->policy, out, now);
+        learned = lrt_select_learn(t, pick, &side->policy, out, now);
 
         if (how == LRT_ENDED_WELL) {
             lrt_select_passed(t, entry, hot, now);
@@ -391,19 +394,53 @@ lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
 }
 
 
+/* was it longer than others of this server, if it had more requests? */
+
+static void
+lrt_select_crowd(lrt_table_t *t, const lrt_pick_t *pick, uint64_t before,
+    uint64_t time)
+{
+    int64_t         more, longer;
+    uint16_t       *usual;
+    lrt_learned_t  *learned;
+
+    learned = &t->head->learned;
+
+    if (before == 0
+        || lrt_spread_samples(lrt_load(&learned->spread)) % LRT_CROWD_EVERY)
+    {
+        return;
+    }
+
+    usual = &t->hot[pick->slot].crowd;
+    more = lrt_crowd_more(lrt_load(usual), pick->inflight);
+    longer = (int64_t) lrt_estimate_us(time)
+             - (int64_t) lrt_estimate_log(before);
+
+    lrt_store(usual, lrt_crowd_usual(lrt_load(usual), pick->inflight));
+
+    lrt_store(&learned->product,
+              lrt_crowd_add(lrt_load(&learned->product), more, longer));
+    lrt_store(&learned->square,
+              lrt_crowd_add(lrt_load(&learned->square), more, more));
+}
+
+
 /*
  * Returns whether the rank of the server is another one, maybe.  Two workers at
  * once may lose a sample, which is no more than one less.
  */
 
 static unsigned
-lrt_select_learn(lrt_table_t *t, uint32_t slot, const lrt_policy_t *policy,
-    const lrt_outcome_t *out, uint64_t now)
+lrt_select_learn(lrt_table_t *t, const lrt_pick_t *pick,
+    const lrt_policy_t *policy, const lrt_outcome_t *out, uint64_t now)
 {
+    uint32_t        slot;
     uint64_t        time, before, after;
     lrt_hot_t      *hot;
     lrt_learned_t  *learned;
 
+    slot = pick->slot;
     hot = &t->hot[slot];
     time = policy->last_byte ? out->last_byte : out->header;
     before = lrt_load(&hot->estimate);
@@ -426,6 +463,8 @@ lrt_select_learn(lrt_table_t *t, uint32_t slot, const lrt_policy_t *policy,
 
     } else {
         after = lrt_select_answered(t, slot, before, time, now);
+
+        lrt_select_crowd(t, pick, before, time);
 
         lrt_store(&learned->usual,
                   lrt_usual_add(lrt_load(&learned->usual), time));

@@ -5,6 +5,7 @@
 
 
 #include "lrt_table.h"
+#include "lrt_crowd.h"
 
 #include <string.h>
 
@@ -92,6 +93,7 @@ lrt_table_format(void *base, uint32_t capacity, uint32_t rows)
     t.head->next_ident = 1;
     t.head->conf_policy.method = LRT_NONE;
     t.head->wake.value = UINT64_MAX;
+    t.head->typical.power = lrt_crowd_power(0, 0);
 
     for (tier = 0; tier < LRT_TIERS; tier++) {
         memset(t.key[tier], 0xff, capacity * sizeof(uint64_t));

@@ -63,7 +63,8 @@ typedef struct {
     uint64_t             lag;
     uint64_t             trial;          /* ms */
     int32_t              drift;          /* see lrt_ledger.h */
-    uint32_t             drift_seen;
+    uint16_t             drift_seen;
+    uint16_t             crowd;          /* see lrt_crowd.h */
     uint64_t             health;         /* see lrt_health.h */
 } lrt_hot_t;
 
@@ -157,7 +158,9 @@ typedef struct {
     uint64_t             weight;         /* a logarithm */
     uint64_t             slope;          /* what times say of weights */
     uint64_t             slow;           /* a logarithm */
-    uint64_t             padding[3];
+    uint64_t             kinds;          /* two of them */
+    uint64_t             power;          /* see lrt_crowd.h */
+    uint64_t             padding;
 } lrt_typical_t;
 
 
@@ -170,7 +173,8 @@ typedef struct {
     uint64_t             mean;           /* when it was last counted */
     uint64_t             errors;         /* of the parts that fail */
     uint64_t             stalls;         /* see lrt_errors.h */
-    uint64_t             padding[2];
+    uint64_t             product;        /* see lrt_crowd.h */
+    uint64_t             square;
 } lrt_learned_t;
 
 
@@ -202,7 +206,7 @@ typedef struct {
     uint32_t             nasked;
     uint32_t             superseded;
     lrt_check_t          ask[LRT_CHECKS];
-    uint32_t             held_seen;      /* see lrt_ledger.h */
+    uint16_t             held_seen;      /* see lrt_ledger.h */
     int32_t              held_drift;
     int32_t              held_more;
     uint64_t             panics;         /* in the log, see lrt_quiet.h */

@@ -5,6 +5,7 @@
 
 
 #include "lrt_typical.h"
+#include "lrt_crowd.h"
 #include "lrt_errors.h"
 #include "lrt_fixed.h"
 #include "lrt_pace.h"
@@ -20,9 +21,23 @@
 
 #define LRT_SLOW             (LRT_LOG_ONE * 5 / 2)
 
+/*
+ * Two kinds are at least an octave apart, with two servers each, by more than
+ * chance, and so far that the square of it is that many times the variance
+ * within them; of what is spread evenly it is twelve times that.
+ */
+
+#define LRT_KINDS_APART      LRT_LOG_ONE
+#define LRT_KINDS_CLEAR      20
+#define LRT_KINDS_SHIFT      8
+
 /* a steeper slope is an accident of few servers */
 
 #define LRT_SLOPE_MAX        (2 * LRT_LOG_ONE)
+
+/* a part of what weights say counts anyway */
+
+#define LRT_SLOPE_PART       4               /* of 5 */
 
 /* from the unit of a product to that of a square, of slopes */
 
@@ -54,14 +69,18 @@ typedef struct {
 
 
 static uint32_t lrt_typical_top(const lrt_table_t *t);
-static uint32_t lrt_typical_median(lrt_table_t *t, const lrt_entry_t *entry);
+static uint32_t lrt_typical_median(lrt_table_t *t, const lrt_entry_t *entry,
+    lrt_quarters_t *quarter);
 static void lrt_typical_middle(lrt_table_t *t, const lrt_entry_t *entry,
-    uint32_t median);
+    const lrt_quarters_t *quarter, uint32_t median);
 static void lrt_typical_sum(lrt_sums_t *sums, int64_t distance,
     uint64_t chance, uint32_t weight);
 static uint32_t lrt_typical_slow(const lrt_sums_t *sums, int64_t n);
+static uint64_t lrt_typical_kinds(const lrt_quarters_t *quarter,
+    const lrt_sums_t *sums, uint64_t *between);
 static int64_t lrt_typical_variance(const lrt_sums_t *sums);
-static uint64_t lrt_typical_between(const lrt_sums_t *sums);
+static uint64_t lrt_typical_between(int64_t variance, int64_t freedom,
+    const lrt_sums_t *sums);
 static uint64_t lrt_typical_slope(const lrt_sums_t *sums);
 static void lrt_typical_pace(lrt_table_t *t, const lrt_entry_t *entry);
 
@@ -69,18 +88,34 @@ static void lrt_typical_pace(lrt_table_t *t, const lrt_entry_t *entry);
 void
 lrt_typical(lrt_table_t *t)
 {
+    uint32_t            median;
+    lrt_quarters_t      quarter;
+    lrt_learned_t      *learned;
     const lrt_entry_t  *entry;
 
+    learned = &t->head->learned;
     entry = lrt_table_entries(t, lrt_table_generation(t));
 
-    lrt_typical_middle(t, entry, lrt_typical_median(t, entry));
+    median = lrt_typical_median(t, entry, &quarter);
+
+    lrt_typical_middle(t, entry, &quarter, median);
     lrt_typical_pace(t, entry);
+
+    lrt_store(&t->head->typical.power,
+              lrt_crowd_power(lrt_load(&learned->product),
+                              lrt_load(&learned->square)));
 }
 
 
 void
 lrt_typical_norm(const lrt_table_t *t, lrt_norm_t *norm)
 {
+    uint64_t  kinds;
+
+    kinds = lrt_load(&t->head->typical.kinds);
+
+    norm->kind[0] = (uint32_t) (kinds >> 32);
+    norm->kind[1] = (uint32_t) kinds;
     norm->typical = (uint32_t) lrt_load(&t->head->typical.time);
     norm->slow = (uint32_t) lrt_load(&t->head->typical.slow);
     norm->between = (uint32_t) lrt_load(&t->head->typical.between);
@@ -107,17 +142,17 @@ lrt_typical_top(const lrt_table_t *t)
  */
 
 static uint32_t
-lrt_typical_median(lrt_table_t *t, const lrt_entry_t *entry)
+lrt_typical_median(lrt_table_t *t, const lrt_entry_t *entry,
+    lrt_quarters_t *quarter)
 {
-    uint32_t        slot, top, n, i, half;
-    uint64_t        sum, errors, word;
-    unsigned        failing;
-    lrt_quarters_t  quarter;
+    uint32_t  slot, top, n, i, half;
+    uint64_t  sum, errors, word;
+    unsigned  failing;
 
     n = 0;
     sum = 0;
     errors = 0;
-    memset(&quarter, 0, sizeof(lrt_quarters_t));
+    memset(quarter, 0, sizeof(lrt_quarters_t));
 
     top = lrt_typical_top(t);
     failing = (lrt_load(&t->head->learned.errors) != 0);
@@ -132,8 +167,8 @@ lrt_typical_median(lrt_table_t *t, const lrt_entry_t *entry)
 
         if (word) {
             i = lrt_estimate_log(word) >> LRT_QUARTER_SHIFT;
-            quarter.sum[i] += lrt_estimate_log(word);
-            quarter.n[i]++;
+            quarter->sum[i] += lrt_estimate_log(word);
+            quarter->n[i]++;
 
             sum += lrt_estimate_log(word);
             n++;
@@ -156,14 +191,14 @@ lrt_typical_median(lrt_table_t *t, const lrt_entry_t *entry)
     half = 0;
 
     for (i = 0; i < LRT_QUARTERS - 1; i++) {
-        half += quarter.n[i];
+        half += quarter->n[i];
 
         if (half > n / 2) {
             break;
         }
     }
 
-    return (uint32_t) (quarter.sum[i] / quarter.n[i]);
+    return (uint32_t) (quarter->sum[i] / quarter->n[i]);
 }
 
 
@@ -174,11 +209,12 @@ lrt_typical_median(lrt_table_t *t, const lrt_entry_t *entry)
  */
 
 static void
-lrt_typical_middle(lrt_table_t *t, const lrt_entry_t *entry, uint32_t median)
+lrt_typical_middle(lrt_table_t *t, const lrt_entry_t *entry,
+    const lrt_quarters_t *quarter, uint32_t median)
 {
     int64_t       distance;
     uint32_t      slot, top, weight, mean;
-    uint64_t      word, spread, chance;
+    uint64_t      word, spread, chance, kinds, between;
     lrt_sums_t    all, middle, *some;
 
     top = lrt_typical_top(t);
@@ -210,9 +246,19 @@ lrt_typical_middle(lrt_table_t *t, const lrt_entry_t *entry, uint32_t median)
 
     mean = some->n ? (uint32_t) (median + some->distance / some->n) : 0;
 
+    kinds = lrt_typical_kinds(quarter, &all, &between);
+
+    if (kinds == 0) {
+        kinds = (uint64_t) mean << 32 | mean;
+        between = some->n ? lrt_typical_between(lrt_typical_variance(some),
+                                                some->n - 1, some)
+                          : 0;
+    }
+
     lrt_store(&t->head->typical.time, mean);
     lrt_store(&t->head->typical.slow, mean + lrt_typical_slow(some, all.n));
-    lrt_store(&t->head->typical.between, lrt_typical_between(some));
+    lrt_store(&t->head->typical.kinds, kinds);
+    lrt_store(&t->head->typical.between, between);
     lrt_store(&t->head->typical.weight,
               some->n ? (uint64_t) (some->weight / some->n) : 0);
     lrt_store(&t->head->typical.slope, lrt_typical_slope(some));
@@ -254,6 +300,85 @@ lrt_typical_slow(const lrt_sums_t *sums, int64_t n)
 }
 
 
+/*
+ * Where the variance between two parts is greatest, and so that within them
+ * least.  Returns 0 if that makes no kinds of them, and else what is typical of
+ * both, and how much servers of a kind differ.
+ */
+
+static uint64_t
+lrt_typical_kinds(const lrt_quarters_t *quarter, const lrt_sums_t *sums,
+    uint64_t *between)
+{
+    int64_t   within;
+    uint32_t  i, n, few, fast, slow, gap;
+    uint64_t  sum, part, most, variance, kinds;
+
+    n = 0;
+    sum = 0;
+
+    for (i = 0; i < LRT_QUARTERS; i++) {
+        n += quarter->n[i];
+        sum += quarter->sum[i];
+    }
+
+    few = 0;
+    part = 0;
+    most = 0;
+    kinds = 0;
+
+    for (i = 0; i < LRT_QUARTERS; i++) {
+
+        if (quarter->n[i] == 0) {
+            continue;
+        }
+
+        few += quarter->n[i];
+        part += quarter->sum[i];
+
+        if (few < 2 || few + 2 > n) {
+            continue;
+        }
+
+        fast = (uint32_t) (part / few);
+        slow = (uint32_t) ((sum - part) / (n - few));
+        gap = (slow - fast) >> LRT_KINDS_SHIFT;
+
+        variance = (uint64_t) gap * gap * few * (n - few);
+
+        if (variance > most) {
+            most = variance;
+            kinds = (uint64_t) fast << 32 | slow;
+        }
+    }
+
+    /* some may have gone since they were counted */
+
+    if (most == 0 || sums->n < n) {
+        return 0;
+    }
+
+    gap = (uint32_t) kinds - (uint32_t) (kinds >> 32);
+
+    within = lrt_typical_variance(sums)
+             - (int64_t) (most / n
+                          * lrt_estimate_square(1 << LRT_KINDS_SHIFT));
+
+    if (gap < LRT_KINDS_APART
+        || lrt_estimate_square(gap) < sums->chance / n
+        || within * LRT_KINDS_CLEAR > (int64_t) n * lrt_estimate_square(gap))
+    {
+        return 0;
+    }
+
+    /* with two servers each there are four of them */
+
+    *between = lrt_typical_between(within, n - 2, sums);
+
+    return kinds;
+}
+
+
 /* that is seen, as a sum over all of them */
 
 static int64_t
@@ -271,16 +396,15 @@ lrt_typical_variance(const lrt_sums_t *sums)
 /* without that which chance would make */
 
 static uint64_t
-lrt_typical_between(const lrt_sums_t *sums)
+lrt_typical_between(int64_t variance, int64_t freedom, const lrt_sums_t *sums)
 {
     int64_t  between;
 
-    if (sums->n < 2) {
+    if (freedom < 1) {
         return 0;
     }
 
-    between = lrt_typical_variance(sums) / (sums->n - 1)
-              - sums->chance / sums->n;
+    between = variance / freedom - sums->chance / sums->n;
 
     return (between > 0) ? (uint64_t) between : 0;
 }
@@ -300,9 +424,9 @@ lrt_typical_slope(const lrt_sums_t *sums)
     covariance = sums->product - sums->weight / sums->n * sums->distance;
 
     slope = -covariance / ((variance >> LRT_SLOPE_SHIFT) + 1);
+    slope = (slope < LRT_SLOPE_MAX) ? slope : LRT_SLOPE_MAX;
 
-    return (slope < 0) ? 0
-           : (slope < LRT_SLOPE_MAX) ? (uint64_t) slope : LRT_SLOPE_MAX;
+    return (slope > 0) ? (uint64_t) slope * LRT_SLOPE_PART / 5 : 0;
 }
 
 

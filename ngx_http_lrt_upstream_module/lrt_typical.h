@@ -5,6 +5,8 @@
  * What is typical of the servers of a group: of their times, and how much
  * these differ beyond chance; of their weights, as a logarithm; of failures;
  * of what probes take.  It is found by looking at all of them, now and then.
+ * If they clearly are of two kinds, as machines of two generations are, those
+ * of a kind are alike, and there is something typical of each.
  *
  * And how far weights say the same as times: the slope is the octaves of
  * weight that a server has more, on average, if it is faster by one; in parts

@@ -46,6 +46,7 @@ static void test_recovers(void);
 static void test_equal_means(void);
 static void test_factor_two(void);
 static void test_judge_one_sample(void);
+static void test_judge_kinds(void);
 
 static uint32_t judge(uint64_t word, uint32_t typical, uint64_t spread,
     uint32_t between);
@@ -82,6 +83,7 @@ main(void)
     run(test_equal_means);
     run(test_factor_two);
     run(test_judge_one_sample);
+    run(test_judge_kinds);
 
     return tap_end();
 }
@@ -632,6 +634,8 @@ test_recovers(void)
 
     norm.typical = lrt_estimate_us(1000);
     norm.slow = lrt_estimate_us(5700);
+    norm.kind[0] = norm.typical;
+    norm.kind[1] = norm.typical;
     norm.between = 0;
     norm.spread = lrt_spread_make(1000, LRT_LOG_ONE);
 
@@ -757,12 +761,48 @@ test_judge_one_sample(void)
 }
 
 
+/* what is not sure is as the servers are that it is nearer to */
+
+static void
+test_judge_kinds(void)
+{
+    lrt_norm_t  norm;
+
+    norm.typical = 12 * LRT_LOG_ONE;
+    norm.kind[0] = 11 * LRT_LOG_ONE;
+    norm.kind[1] = 13 * LRT_LOG_ONE;
+    norm.between = 0;
+    norm.spread = lrt_spread_make(1000, LRT_LOG_ONE);
+
+    is_u64(lrt_estimate_judge(lrt_estimate_make(12 * LRT_LOG_ONE - 1000, 2, 0),
+                              &norm),
+           norm.kind[0], "nearer to the faster ones");
+    is_u64(lrt_estimate_judge(lrt_estimate_make(12 * LRT_LOG_ONE + 1000, 2, 0),
+                              &norm),
+           norm.kind[1], "nearer to the slower ones");
+    is_u64(lrt_estimate_judge(lrt_estimate_make(15 * LRT_LOG_ONE, 200, 0),
+                              &norm),
+           15 * LRT_LOG_ONE, "surely slower than even these");
+    is_u64(lrt_estimate_judge(0, &norm), norm.typical, "not known");
+
+    /* the variance of a mean of 128 is 2/128 */
+
+    norm.between = lrt_estimate_square(LRT_LOG_ONE) / 64;
+
+    is_u64(lrt_estimate_judge(lrt_estimate_make(11 * LRT_LOG_ONE + 2000, 128,
+                                                0), &norm),
+           11 * LRT_LOG_ONE + 1000, "as much chance as difference: half of it");
+}
+
+
 static uint32_t
 judge(uint64_t word, uint32_t typical, uint64_t spread, uint32_t between)
 {
     lrt_norm_t  norm;
 
     norm.typical = typical;
+    norm.kind[0] = typical;
+    norm.kind[1] = typical;
     norm.between = between;
     norm.spread = spread;
 

@@ -6,7 +6,9 @@
 
 #include "tap.h"
 #include "timed.h"
+#include "lrt_crowd.h"
 #include "lrt_fixed.h"
+#include "lrt_typical.h"
 
 #define MOST                 64
 
@@ -18,6 +20,7 @@ static void test_unknown(void);
 static void test_middle(void);
 static void test_between(void);
 static void test_weights(void);
+static void test_kinds(void);
 static void test_nothing_known(void);
 static void test_better_wins(void);
 static void test_sample(void);
@@ -41,6 +44,7 @@ main(void)
     run(test_middle);
     run(test_between);
     run(test_weights);
+    run(test_kinds);
     run(test_nothing_known);
     run(test_better_wins);
     run(test_sample);
@@ -78,6 +82,8 @@ test_key_order(void)
     s.policy = &pol;
     s.now = 1000;
     s.norm.typical = 13 * LRT_LOG_ONE;
+    s.norm.kind[0] = s.norm.typical;
+    s.norm.kind[1] = s.norm.typical;
     q = s;
 
     s.hot = &one;
@@ -94,6 +100,9 @@ test_key_order(void)
         two.estimate = lt_word(1 << tap_between(1, 27), 9);
         one.inflight = (int32_t) tap_below(1 << tap_between(0, 20));
         two.inflight = (int32_t) tap_below(1 << tap_between(0, 20));
+
+        s.power = tap_between(LRT_CROWD_ONE / 2, LRT_CROWD_ONE);
+        q.power = s.power;
 
         a = expected(&s);
         b = expected(&q);
@@ -140,7 +149,9 @@ expected(const lrt_score_t *s)
     load = (double) lrt_log2((uint64_t) s->hot->inflight + 1)
            - (double) lrt_log2(s->params->weight);
 
-    return ((double) lrt_log2(lrt_least_time_expected(s)) + 205 / 256. * load)
+    load *= (double) s->power / LRT_CROWD_ONE;
+
+    return ((double) lrt_log2(lrt_least_time_expected(s)) + load)
            / 4294967296.0;
 }
 
@@ -167,7 +178,10 @@ test_key_limits(void)
     s.params = &p;
     s.now = 1000;
     s.norm.typical = 30 * LRT_LOG_ONE;
+    s.norm.kind[0] = s.norm.typical;
+    s.norm.kind[1] = s.norm.typical;
     s.norm.spread = lrt_spread_add(0, 0);
+    s.power = LRT_CROWD_ONE;
 
     p = fx_params(1);
     hot.inflight = INT32_MAX;
@@ -181,6 +195,8 @@ test_key_limits(void)
     ok(method->key(&s) < most && method->key(&s) > 0, "the largest weight");
 
     s.norm.typical = LRT_LOG_ONE;
+    s.norm.kind[0] = s.norm.typical;
+    s.norm.kind[1] = s.norm.typical;
     hot.inflight = 0;
     hot.estimate = lt_word(0, LT_SURE);
     least = method->key(&s);
@@ -205,7 +221,10 @@ test_key_limits(void)
         p.weight += (p.weight == 0);
 
         s.norm.typical = tap_between(1, 30 * LRT_LOG_ONE);
+        s.norm.kind[0] = tap_between(1, s.norm.typical);
+        s.norm.kind[1] = tap_between(s.norm.typical, 30 * LRT_LOG_ONE);
         s.norm.between = (uint32_t) tap_random() >> tap_below(32);
+        s.power = tap_between(LRT_CROWD_ONE / 2, LRT_CROWD_ONE);
         s.weight = tap_below(31 * LRT_LOG_ONE);
         s.slope = tap_below(2 * LRT_LOG_ONE + 1);
 
@@ -350,21 +369,21 @@ test_weights(void)
     lrt_rank_refresh(&fx.table, fx.now);
     is_u64(lrt_load(&fx.table.head->typical.weight), LRT_LOG_ONE,
            "1 and 4: typical is 2");
-    ok(lrt_load(&fx.table.head->typical.slope) > LRT_LOG_ONE * 99 / 100
-       && lrt_load(&fx.table.head->typical.slope) < LRT_LOG_ONE * 101 / 100,
-       "twice the weight for half of the time");
+    ok(lrt_load(&fx.table.head->typical.slope) > LRT_LOG_ONE * 79 / 100
+       && lrt_load(&fx.table.head->typical.slope) < LRT_LOG_ONE * 81 / 100,
+       "twice the weight for half of the time, of which a fifth counts");
 
     memset(n, 0, sizeof(n));
 
-    /* a quarter of the time, by the power of .8: 5.7 requests for one */
+    /* a quarter of the time, by the power of .8: 7.5 requests for one */
 
     for (i = 0; i < 130; i++) {
         (void) fx_pick(&fx, &pick);
         n[pick.slot]++;
     }
 
-    ok(n[0] + n[1] > 104 && n[0] + n[1] < 116,
-       "four times as fast and as heavy: %u of 130, as without weights",
+    ok(n[0] + n[1] > 110 && n[0] + n[1] < 119,
+       "four times as fast and as heavy: %u of 130, nearly as without weights",
        n[0] + n[1]);
 
     fx_close(&fx);
@@ -390,6 +409,82 @@ test_weights(void)
     }
 
     is_u64(n[0] + n[1], 80, "of one speed: four times the requests");
+
+    fx_close(&fx);
+}
+
+
+/* servers of two speeds are alike within each, those of many are not */
+
+static void
+test_kinds(void)
+{
+    fx_t        fx;
+    uint32_t    i, j;
+    uint64_t    us;
+    lrt_norm_t  norm;
+
+    lt_open(&fx, 10, 1, 0);
+
+    for (i = 0; i < 50; i++) {
+        for (j = 0; j < 10; j++) {
+            us = lrt_estimate_time((j < 5 ? 10 : 12) * LRT_LOG_ONE
+                                   + tap_below(2 * LRT_LOG_ONE));
+            lt_answer(&fx, j, us, 1);
+        }
+    }
+
+    lrt_rank_refresh(&fx.table, fx.now);
+    lrt_typical_norm(&fx.table, &norm);
+
+    ok(norm.kind[0] > 11 * LRT_LOG_ONE - LRT_LOG_ONE / 3
+       && norm.kind[0] < 11 * LRT_LOG_ONE + LRT_LOG_ONE / 3
+       && norm.kind[1] > 13 * LRT_LOG_ONE - LRT_LOG_ONE / 3
+       && norm.kind[1] < 13 * LRT_LOG_ONE + LRT_LOG_ONE / 3,
+       "two kinds, of 2 and 8 ms");
+    ok(norm.between < lrt_estimate_square(LRT_LOG_ONE / 8),
+       "within which servers do not differ by more than chance");
+
+    lt_answer(&fx, 9, 1 << 11, LT_SURE);
+    lt_answer(&fx, 9, 1 << 11, LT_SURE);
+    lrt_rank_refresh(&fx.table, fx.now);
+    lrt_typical_norm(&fx.table, &norm);
+
+    ok(lt_expected(&fx, 9) < lrt_estimate_time(12 * LRT_LOG_ONE),
+       "who becomes as fast as the others is one of them");
+
+    fx_close(&fx);
+
+    /* spread evenly over two octaves */
+
+    lt_open(&fx, 8, 1, 0);
+
+    for (i = 0; i < 8; i++) {
+        lt_answer(&fx, i, lrt_estimate_time(11 * LRT_LOG_ONE
+                                            + i * LRT_LOG_ONE * 2 / 7),
+                  LT_SURE);
+    }
+
+    lrt_rank_refresh(&fx.table, fx.now);
+    lrt_typical_norm(&fx.table, &norm);
+
+    is_u64(norm.kind[0], norm.typical, "many speeds: no kinds");
+    is_u64(norm.kind[1], norm.typical, "nor another one");
+
+    fx_close(&fx);
+
+    /* one alone is none, nor are two of three */
+
+    lt_open(&fx, 3, 1, 0);
+
+    for (i = 0; i < 3; i++) {
+        lt_answer(&fx, i, 1 << (i < 2 ? 11 : 15), LT_SURE);
+    }
+
+    lrt_rank_refresh(&fx.table, fx.now);
+    lrt_typical_norm(&fx.table, &norm);
+
+    is_u64(norm.kind[1], norm.typical, "a server that is slow is no kind");
 
     fx_close(&fx);
 }
