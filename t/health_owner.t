@@ -186,9 +186,9 @@ sub relieved ($signal) {
     my $then = time;
     $_->set for @slow;
 
-    # then some of them have answered before that
+    # then some of them have answered so before that, or to the next one
 
-    my $late = $then - $begin > 0.7 * $interval;
+    my $late = time - $begin > 0.7 * $interval;
 
     sleep 3 * $interval;
     my $gap = $many->longest_gap($then - 2 * $interval);
