@@ -125,8 +125,7 @@ lrt_least_time_cost(const lrt_score_t *score)
 static uint64_t
 lrt_least_time_key(const lrt_score_t *score)
 {
-    int64_t   requests;
-    uint64_t  cost, queue;
+    uint64_t  cost, queue, requests, one;
 
     if (lrt_least_time_trial(score) <= score->now) {
         return 0;
@@ -143,11 +142,11 @@ lrt_least_time_key(const lrt_score_t *score)
 
     queue = (queue << LRT_LEAST_TIME_SHIFT) / score->params->weight;
 
-    requests = (int64_t) lrt_log2(queue);
-    requests -= (int64_t) LRT_LEAST_TIME_SHIFT << 32;
-    requests = requests * (int64_t) score->power / LRT_CROWD_ONE;
+    requests = lrt_log2(queue) * score->power / LRT_CROWD_ONE;
+    one = ((uint64_t) LRT_LEAST_TIME_SHIFT << 32) * score->power
+          / LRT_CROWD_ONE;
 
-    return cost + (uint64_t) ((int64_t) LRT_LEAST_TIME_WEIGHT + requests);
+    return cost + LRT_LEAST_TIME_WEIGHT + requests - one;
 }
 
 

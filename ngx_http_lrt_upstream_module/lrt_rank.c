@@ -44,7 +44,6 @@ typedef struct {
     uint64_t             generation;
     uint64_t             census;
     uint64_t             typical;
-    uint64_t             power;
     uint64_t             cost;
     uint64_t             hot[LRT_HOT_WORDS];
 } lrt_causes_t;
@@ -515,7 +514,6 @@ lrt_rank_causes(const lrt_table_t *t, uint32_t slot, lrt_causes_t *causes)
     causes->generation = lrt_table_generation(t);
     causes->census = lrt_load(&t->head->census.value);
     causes->typical = lrt_load(&t->head->typical.time);
-    causes->power = lrt_load(&t->head->typical.power);
     causes->cost = lrt_load(&t->cost[slot]);
 
     word = (const lrt_alias_t *) &t->hot[slot];
@@ -536,7 +534,6 @@ lrt_rank_same(const lrt_table_t *t, uint32_t slot, const lrt_causes_t *causes)
     differ = (causes->generation ^ lrt_table_generation(t))
              | (causes->census ^ lrt_load(&t->head->census.value))
              | (causes->typical ^ lrt_load(&t->head->typical.time))
-             | (causes->power ^ lrt_load(&t->head->typical.power))
              | (causes->cost ^ lrt_load(&t->cost[slot]));
 
     word = (const lrt_alias_t *) &t->hot[slot];
