@@ -26,11 +26,12 @@
 
 /*
  * The power is 0.8 of the slope: times that a server is known by have waiting
- * in them already.  It is never so low that a queue would not matter.
+ * in them already.  It is never so low that a queue would not matter, nor that
+ * a server that is a little slower by chance would get next to nothing.
  */
 
 #define LRT_CROWD_PART       (LRT_CROWD_ONE * 4 / 5)
-#define LRT_CROWD_MIN        (LRT_CROWD_ONE / 2)
+#define LRT_CROWD_MIN        (LRT_CROWD_ONE * 2 / 3)
 
 
 static int32_t lrt_crowd_log(uint32_t requests);

@@ -76,25 +76,25 @@ test_power(void)
     square = 0;
 
     for (i = 0; i < 4000; i++) {
-        product = lrt_crowd_add(product, LRT_LOG_ONE, LRT_LOG_ONE * 3 / 4);
+        product = lrt_crowd_add(product, LRT_LOG_ONE, LRT_LOG_ONE * 9 / 10);
         square = lrt_crowd_add(square, LRT_LOG_ONE, LRT_LOG_ONE);
     }
 
-    ok(lrt_crowd_power(product, square) > 152
-       && lrt_crowd_power(product, square) < 156, "0.8 of a slope of 0.75");
+    ok(lrt_crowd_power(product, square) > 182
+       && lrt_crowd_power(product, square) < 187, "0.8 of a slope of 0.9");
 
     for (i = 0; i < 4000; i++) {
         product = lrt_crowd_add(product, LRT_LOG_ONE, 0);
     }
 
-    is_u64(lrt_crowd_power(product, square), LRT_CROWD_ONE / 2,
-           "never below a half");
+    is_u64(lrt_crowd_power(product, square), LRT_CROWD_ONE * 2 / 3,
+           "never below two thirds");
 
     for (i = 0; i < 4000; i++) {
         product = lrt_crowd_add(product, LRT_LOG_ONE, -2 * LRT_LOG_ONE);
     }
 
-    is_u64(lrt_crowd_power(product, square), LRT_CROWD_ONE / 2,
+    is_u64(lrt_crowd_power(product, square), LRT_CROWD_ONE * 2 / 3,
            "not even if more requests make answers faster");
 
     for (i = 0; i < 4000; i++) {
@@ -130,7 +130,7 @@ test_limits(void)
 
         if (!check(usual > 0, "a mean is never 0")
             || !check((int64_t) square >= 0, "nor a square below it")
-            || !check(power >= LRT_CROWD_ONE / 2 && power <= LRT_CROWD_ONE,
+            || !check(power >= LRT_CROWD_ONE * 2 / 3 && power <= LRT_CROWD_ONE,
                       "a power of %u", power))
         {
             return;
@@ -154,7 +154,7 @@ test_servers(void)
 
     ok(one > LRT_CROWD_ONE * 9 / 10, "one at a time: a power of %u", one);
     ok(four < LRT_CROWD_ONE * 3 / 4, "four: %u", four);
-    ok(many < LRT_CROWD_ONE * 7 / 10, "64: %u", many);
+    ok(many < LRT_CROWD_ONE * 3 / 4, "64: %u", many);
 }
 
 
