@@ -50,7 +50,11 @@ export default async function demo({ ok, is, like, until, becomes, open, shot, s
   const burst = await answers(page);
   is(burst.length, 100, 'the last ones are shown');
   ok(burst.every(({ picture }) => picture), 'all with pictures');
-  is([...new Set(burst.map(({ name }) => name))].sort(), ['blue', 'green', 'orange', 'red'], 'of several servers');
+
+  // of six at a time, which is what a browser sends, the slowest one need not have any
+
+  const names = new Set(burst.map(({ name }) => name));
+  ok(['blue', 'green', 'red'].every((name) => names.has(name)), 'of several servers');
 
   // by keyboard, without an end
 
