@@ -27,7 +27,7 @@
  */
 
 #define LRT_ERRORS_GAIN      8
-#define LRT_ERRORS_CLEARING  4
+#define LRT_ERRORS_CLEARING  3
 
 /* so much more than usual makes a suspect, and so much is as good as usual */
 
@@ -47,7 +47,7 @@
 #define LRT_STALL            (5 * LRT_LOG_ONE)
 #define LRT_STALLS_GAIN      128
 #define LRT_STALLS_USUAL     1024
-#define LRT_STALLS_MEMORY    4000            /* ms in which half is forgotten */
+#define LRT_STALLS_MEMORY    6000            /* ms in which half is forgotten */
 
 /*
  * Answers with so many ms between them are not of the same stall, and so many

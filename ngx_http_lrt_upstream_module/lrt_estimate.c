@@ -39,9 +39,15 @@
 #define LRT_SPREAD_SHIFT     8
 #define LRT_SQUARE_SHIFT     7
 
-/* a difference of a third of an octave is never sure */
+/*
+ * A difference of a third of an octave is never sure, and of few samples, over
+ * their number, a longer time by some octaves, or a shorter one: in logarithms
+ * answers that are much too short are less rare.
+ */
 
 #define LRT_TOLERANCE        (LRT_LOG_ONE * 5 / 16)
+#define LRT_FEW_LONGER       (2 * LRT_LOG_ONE * LRT_COUNT_ONE)
+#define LRT_FEW_SHORTER      (4 * LRT_LOG_ONE * LRT_COUNT_ONE)
 
 /*
  * What chance may do is known from answers that do not depend on each other;
@@ -301,8 +307,8 @@ lrt_estimate_chance(uint64_t word, uint64_t spread)
 /*
  * The mean of n samples lies, by chance, within the standard deviation over
  * the root of n.  The deviation itself is not known well from few samples: for
- * want of more, a single one may be two octaves away.  What is beyond counts in
- * full: to take the part off that may be chance would make slow servers look
+ * want of more, a single one may be some octaves away.  What is beyond counts
+ * in full: to take the part off that may be chance would make slow servers look
  * faster.
  */
 
@@ -318,10 +324,17 @@ lrt_estimate_judge(uint64_t word, const lrt_norm_t *norm)
 
     log = lrt_estimate_log(word);
     kind = lrt_estimate_kind(log, norm);
-    difference = (log > kind) ? log - kind : kind - log;
-
     count = lrt_word_count(word);
-    least = LRT_TOLERANCE + 2 * LRT_LOG_ONE * LRT_COUNT_ONE / count;
+    least = LRT_TOLERANCE;
+
+    if (log > kind) {
+        difference = log - kind;
+        least += LRT_FEW_LONGER / count;
+
+    } else {
+        difference = kind - log;
+        least += LRT_FEW_SHORTER / count;
+    }
 
     if (difference <= least) {
         return lrt_estimate_likely(word, norm);
@@ -393,7 +406,7 @@ lrt_recovers_e
 lrt_estimate_recovers(uint64_t word, uint64_t us, const lrt_norm_t *norm,
     uint64_t now)
 {
-    uint32_t  slow, typical;
+    uint32_t  log, slow, typical;
 
     typical = norm->typical;
 
@@ -410,8 +423,14 @@ lrt_estimate_recovers(uint64_t word, uint64_t us, const lrt_norm_t *norm,
         return LRT_RECOVERS_NOT;
     }
 
-    return (lrt_estimate_log(word) > norm->slow)
-           ? LRT_RECOVERS_SURELY : LRT_RECOVERS_MAYBE;
+    log = lrt_estimate_log(word);
+
+    if (log > norm->slow) {
+        return LRT_RECOVERS_SURELY;
+    }
+
+    return (log > typical / 2 + norm->slow / 2) ? LRT_RECOVERS_CLEARLY
+                                                : LRT_RECOVERS_MAYBE;
 }
 
 

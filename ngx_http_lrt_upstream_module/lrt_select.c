@@ -349,9 +349,10 @@ lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint32_t above, uint32_t idle)
 
 /*
  * Returns the server's new estimate.  One good answer after a trial: others
- * shall tell soon whether it lasts.  If it is so good that the server must
- * have changed, or the last of those that clear a suspect, all that is known
- * is of another time.
+ * shall tell soon whether it lasts.  What a slow server was taken to stall for
+ * was the beginning of that.  If it is so good that the server must have
+ * changed, or the last of those that clear a suspect, all that is known is of
+ * another time.
  */
 
 static uint64_t
@@ -383,9 +384,11 @@ lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
                             lrt_trial_samples(lrt_load(&hot->trial))));
     }
 
-    if (cleared || (recovers == LRT_RECOVERS_SURELY && !suspected)) {
+    if (cleared || recovers >= LRT_RECOVERS_CLEARLY) {
         lrt_store(errors, lrt_stalls_forget(lrt_load(errors)));
+    }
 
+    if (cleared || (recovers == LRT_RECOVERS_SURELY && !suspected)) {
         return lrt_estimate_add(0, time, now);
     }
 

@@ -84,8 +84,8 @@ test_suspect(void)
     ok(lrt_errors_suspected(after(0, 4, 0, 0)), "four: a suspect");
 
     word = after(0, 1000, 0, 0);
-    ok(lrt_errors_suspected(after(word, 0, 7, 0)), "seven good answers");
-    ok(!lrt_errors_suspected(after(word, 0, 9, 0)), "nine: it is cleared");
+    ok(lrt_errors_suspected(after(word, 0, 5, 0)), "five good answers");
+    ok(!lrt_errors_suspected(after(word, 0, 6, 0)), "six: it is cleared");
 
     word = after(0, 4, 0, 0);
     ok(lrt_errors_suspected(after(word, 0, 1, 0)),

@@ -644,10 +644,14 @@ test_recovers(void)
 
     is_u64(lrt_estimate_recovers(slow, 2100, &norm, 2000), LRT_RECOVERS_NOT,
            "4 times slower, and answers in twice the usual time");
-    is_u64(lrt_estimate_recovers(slow, 1900, &norm, 2000), LRT_RECOVERS_MAYBE,
-           "in less than that: it may be better");
-    is_u64(lrt_estimate_recovers(slow, 1, &norm, 2000), LRT_RECOVERS_MAYBE,
+    is_u64(lrt_estimate_recovers(slow, 1900, &norm, 2000),
+           LRT_RECOVERS_CLEARLY, "in less than that: it was slow");
+    is_u64(lrt_estimate_recovers(slow, 1, &norm, 2000), LRT_RECOVERS_CLEARLY,
            "in no time: that may be chance as well");
+
+    slow = lrt_estimate_make(lrt_estimate_us(2300), 12, 1000);
+    is_u64(lrt_estimate_recovers(slow, 1000, &norm, 2000), LRT_RECOVERS_MAYBE,
+           "of one that is 2.3 times slower stalls may be a part of it");
 
     is_u64(lrt_estimate_recovers(slower, 4600, &norm, 2000), LRT_RECOVERS_NOT,
            "20 times slower, and in 4.6 times the usual time");
@@ -758,6 +762,14 @@ test_judge_one_sample(void)
     word = lrt_estimate_add(0, 5000, 0);
     is_u64(judge(word, mean, (uint64_t) 1 << 32, 0),
            lrt_estimate_log(word), "one of 5 times is, and in full");
+
+    word = lrt_estimate_add(0, 55, 0);
+    is_u64(judge(word, mean, (uint64_t) 1 << 32, 0), mean,
+           "nor is one of an 18th");
+
+    word = lrt_estimate_add(0, 45, 0);
+    is_u64(judge(word, mean, (uint64_t) 1 << 32, 0),
+           lrt_estimate_log(word), "one of a 22nd is");
 }
 
 

@@ -16,6 +16,8 @@ static void trial_well(uint32_t n);
 static void test_stall_after_pause(void);
 static void test_cleared(void);
 static void test_stalls_become_slow(void);
+static void test_slow_is_no_stall(void);
+static unsigned stalls_after(uint64_t time);
 static void test_trial_fails(void);
 static void test_trial_new(void);
 static void test_lag(void);
@@ -35,6 +37,7 @@ main(void)
     run(test_stall_after_pause);
     run(test_cleared);
     run(test_stalls_become_slow);
+    run(test_slow_is_no_stall);
     run(test_trial_fails);
     run(test_trial_new);
     run(test_lag);
@@ -388,6 +391,54 @@ test_stalls_become_slow(void)
     is_u64(lt_expected(&fx, 1), lt_expected(&fx, 0), "and all is forgotten");
 
     fx_close(&fx);
+}
+
+
+/*
+ * The first long answers of a server that becomes slow look like stalls.  If it
+ * was so slow when it is well again that they were none, they are forgotten.
+ */
+
+static void
+test_slow_is_no_stall(void)
+{
+    ok(stalls_after(20 * LT_MS), "of one that was 2 times slower they are not");
+    ok(!stalls_after(30 * LT_MS), "of one that was 3 times slower they are");
+}
+
+
+/* whether it is held to stall after a good answer, when it took that long */
+
+static unsigned
+stalls_after(uint64_t time)
+{
+    fx_t      fx;
+    uint32_t  i;
+    unsigned  stalls;
+
+    lt_open(&fx, 4, 1, 0);
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(&fx, i, 10 * LT_MS, LT_SURE);
+    }
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(&fx, 1, 2000 * LT_MS, 1);
+        lt_answer(&fx, 1, 10 * LT_MS, 1);
+    }
+
+    fx.table.hot[1].estimate = lrt_estimate_make(lrt_estimate_us(time), 10,
+                                                 fx.now);
+    fx.now += 1000;
+    lt_answer(&fx, 1, 10 * LT_MS, 1);
+
+    stalls = lrt_stalls_stalling(fx.table.health[1].errors);
+    ok(lrt_estimate_samples(fx.table.hot[1].estimate) > 1,
+       "that it was slow is not forgotten");
+
+    fx_close(&fx);
+
+    return stalls;
 }
 
 
