@@ -18,6 +18,7 @@ static void test_cleared(void);
 static void test_stalls_become_slow(void);
 static void test_slow_is_no_stall(void);
 static unsigned stalls_after(uint64_t time);
+static void open_stalling(fx_t *fx);
 static void test_trial_fails(void);
 static void test_trial_new(void);
 static void test_lag(void);
@@ -359,18 +360,7 @@ test_stalls_become_slow(void)
     uint64_t    log, slow;
     lrt_pick_t  trial;
 
-    lt_open(&fx, 4, 1, 0);
-
-    for (i = 0; i < 4; i++) {
-        lt_answer(&fx, i, 10 * LT_MS, LT_SURE);
-    }
-
-    for (i = 0; i < 4; i++) {
-        lt_answer(&fx, 1, 2000 * LT_MS, 1);
-        lt_answer(&fx, 1, 10 * LT_MS, 1);
-    }
-
-    ok(lrt_stalls_stalling(fx.table.health[1].errors), "it stalls");
+    open_stalling(&fx);
 
     for (i = 0; i < 4; i++) {
         fx.now += 1000;
@@ -413,19 +403,9 @@ static unsigned
 stalls_after(uint64_t time)
 {
     fx_t      fx;
-    uint32_t  i;
     unsigned  stalls;
 
-    lt_open(&fx, 4, 1, 0);
-
-    for (i = 0; i < 4; i++) {
-        lt_answer(&fx, i, 10 * LT_MS, LT_SURE);
-    }
-
-    for (i = 0; i < 4; i++) {
-        lt_answer(&fx, 1, 2000 * LT_MS, 1);
-        lt_answer(&fx, 1, 10 * LT_MS, 1);
-    }
+    open_stalling(&fx);
 
     fx.table.hot[1].estimate = lrt_estimate_make(lrt_estimate_us(time), 10,
                                                  fx.now);
@@ -439,6 +419,28 @@ stalls_after(uint64_t time)
     fx_close(&fx);
 
     return stalls;
+}
+
+
+/* four servers, the second of which stalls now and then */
+
+static void
+open_stalling(fx_t *fx)
+{
+    uint32_t  i;
+
+    lt_open(fx, 4, 1, 0);
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(fx, i, 10 * LT_MS, LT_SURE);
+    }
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(fx, 1, 2000 * LT_MS, 1);
+        lt_answer(fx, 1, 10 * LT_MS, 1);
+    }
+
+    ok(lrt_stalls_stalling(fx->table.health[1].errors), "it stalls");
 }
 
 
