@@ -10,8 +10,8 @@
 
 
 /*
- * The part that fails (17 bits), judgements, stalls since the last answer that
- * was none (2), and the part that stalls (24).
+ * The part that fails (17 bits), judgements, long answers in a row (2), and the
+ * part that stalls (24).
  */
 
 #define LRT_ERRORS_SUSPECTED ((uint64_t) 1 << 32)
@@ -39,12 +39,14 @@
 #define LRT_ERRORS_NONE      (LRT_ERRORS_ONE / 256)
 
 /*
- * So many octaves above the others is a stall, 32 times as long.  Weights of
- * an answer, for the server and for the group; what a server did is forgotten
- * at the latest in some seconds, as there may be no answers that disprove it.
+ * So many octaves above the others is a stall, 32 times as long; and so many
+ * are long for an answer that is none, 8 times.  Weights of an answer, for the
+ * server and for the group; what a server did is forgotten at the latest in
+ * some seconds, as there may be no answers that disprove it.
  */
 
 #define LRT_STALL            (5 * LRT_LOG_ONE)
+#define LRT_STALLS_LONG      (3 * LRT_LOG_ONE)
 #define LRT_STALLS_GAIN      128
 #define LRT_STALLS_USUAL     1024
 #define LRT_STALLS_MEMORY    6000            /* ms in which half is forgotten */
@@ -121,7 +123,9 @@ lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle, uint64_t usual)
 
     part = word >> LRT_STALLS_SHIFT;
 
-    if (part == 0 && above <= LRT_STALL) {
+    row = word & LRT_ERRORS_ROWS;
+
+    if (part == 0 && row == 0 && above <= LRT_STALLS_LONG) {
         return word;
     }
 
@@ -133,17 +137,18 @@ lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle, uint64_t usual)
 
     part -= part / LRT_STALLS_GAIN;
 
-    row = word & LRT_ERRORS_ROWS;
+    if (lrt_stalls_alone(word, above)) {
+        part += LRT_STALLS_ONE / LRT_STALLS_GAIN - 1;
+    }
 
-    if (above <= LRT_STALL) {
+    if (above <= LRT_STALLS_LONG) {
         row = 0;
 
-    } else {
-        part += LRT_STALLS_ONE / LRT_STALLS_GAIN - 1;
-
-        if (row == 0 || (row < LRT_STALLS_ROW && idle >= LRT_STALLS_APART)) {
-            row += LRT_ERRORS_ROW;
-        }
+    } else if (row == 0
+               || (row < LRT_STALLS_ROW
+                   && above > LRT_STALL && idle >= LRT_STALLS_APART))
+    {
+        row += LRT_ERRORS_ROW;
     }
 
     word = (word & ~LRT_ERRORS_ROWS) | row;

@@ -36,15 +36,17 @@ unsigned lrt_errors_suspected(uint64_t word);
 /*
  * An answer that was so far, as a logarithm, above what the server takes else;
  * "idle" is the time since the last one, ms.  "usual" is the part of the group.
+ * Only stalls that are alone count.
  */
 
 uint64_t lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle,
     uint64_t usual);
 
 /*
- * Whether that is a stall after an answer that was none: then it says nothing
- * of the server's other answers.  Of one that is known for stalls those that
- * follow are stalls, too, but for the third of which each came by itself.
+ * Whether that is a stall after an answer that was not long: then it says
+ * nothing of the server's other answers.  Else the server is slow.  Of one that
+ * is known for stalls those that follow are stalls, too, but for the third of
+ * which each came by itself.
  */
 
 unsigned lrt_stalls_alone(uint64_t word, uint32_t above);

@@ -22,6 +22,7 @@ static void test_crowded(void);
 static void test_clearing(void);
 static void test_mean(void);
 static void test_stalls(void);
+static void test_stalls_slow(void);
 static void test_stalls_alone(void);
 static void test_stalls_alike(void);
 static void test_stalls_forgotten(void);
@@ -48,6 +49,7 @@ main(void)
     run(test_clearing);
     run(test_mean);
     run(test_stalls);
+    run(test_stalls_slow);
     run(test_stalls_alone);
     run(test_stalls_alike);
     run(test_stalls_forgotten);
@@ -307,6 +309,36 @@ test_stalls(void)
 
     ok(lrt_stalls_cost(stalls(word, 2000, 1, 0)) < 7.1 * LRT_LOG_ONE,
        "nothing but stalls: 129 times");
+    is_u64(lrt_stalls_cost(stalls(0, 2000, 1, 0)), 0,
+           "nothing else from the beginning: it is slow");
+}
+
+
+/* what is long before it, but no stall, says that the server is slow */
+
+static void
+test_stalls_slow(void)
+{
+    uint32_t  i;
+    uint64_t  word;
+
+    word = lrt_stalls_add(0, 3 * LRT_LOG_ONE, 1, 0);
+    is_u64(word, 0, "8 times as long: as nothing");
+
+    word = lrt_stalls_add(0, 3 * LRT_LOG_ONE + 1, 1, 0);
+    ok(!lrt_stalls_alone(word, 7 * LRT_LOG_ONE), "more: a long answer");
+    is_u64(lrt_stalls_part(word), 0, "that is no stall");
+
+    for (i = 0; i < 200; i++) {
+        word = lrt_stalls_add(word, 7 * LRT_LOG_ONE, 1, 0);
+        word = lrt_stalls_add(word, 4 * LRT_LOG_ONE, 1000, 0);
+    }
+
+    ok(lrt_stalls_part(word) == 0 && !lrt_stalls_stalling(word),
+       "nor are 200 with nothing but such answers between them");
+
+    word = lrt_stalls_add(word, 0, 1, 0);
+    is_u64(word, 0, "after a good answer it is forgotten");
 }
 
 

@@ -19,6 +19,7 @@ static void test_stalls_become_slow(void);
 static void test_slow_is_no_stall(void);
 static unsigned stalls_after(uint64_t time);
 static void open_stalling(fx_t *fx);
+static void stall(fx_t *fx, uint32_t times);
 static void test_trial_fails(void);
 static void test_trial_new(void);
 static void test_lag(void);
@@ -250,6 +251,7 @@ trial_well(uint32_t n)
         lt_answer(&fx, i, 10 * LT_MS, LT_SURE);
     }
 
+    stall(&fx, 4);
     lt_answer(&fx, 1, 2000 * LT_MS, LT_SURE);
     ok(lt_expected(&fx, 1) > 1000 * LT_MS, "200 times slower than others");
     ok(lrt_stalls_stalling(fx.table.health[1].errors),
@@ -435,12 +437,18 @@ open_stalling(fx_t *fx)
         lt_answer(fx, i, 10 * LT_MS, LT_SURE);
     }
 
-    for (i = 0; i < 4; i++) {
+    stall(fx, 4);
+    ok(lrt_stalls_stalling(fx->table.health[1].errors), "it stalls");
+}
+
+
+static void
+stall(fx_t *fx, uint32_t times)
+{
+    while (times--) {
         lt_answer(fx, 1, 2000 * LT_MS, 1);
         lt_answer(fx, 1, 10 * LT_MS, 1);
     }
-
-    ok(lrt_stalls_stalling(fx->table.health[1].errors), "it stalls");
 }
 
 
