@@ -46,8 +46,8 @@
  */
 
 #define LRT_TOLERANCE        (LRT_LOG_ONE * 5 / 16)
-#define LRT_FEW_LONGER       (2 * LRT_LOG_ONE * LRT_COUNT_ONE)
-#define LRT_FEW_SHORTER      (4 * LRT_LOG_ONE * LRT_COUNT_ONE)
+#define LRT_FEW_LONGER       (6 * LRT_LOG_ONE * LRT_COUNT_ONE)
+#define LRT_FEW_SHORTER      (8 * LRT_LOG_ONE * LRT_COUNT_ONE)
 
 /*
  * What chance may do is known from answers that do not depend on each other;
@@ -70,6 +70,8 @@ static uint64_t lrt_estimate_move(uint64_t word, uint32_t log, uint32_t idle,
     uint64_t now);
 static uint32_t lrt_estimate_kind(uint32_t log, const lrt_norm_t *norm);
 static uint32_t lrt_estimate_likely(uint64_t word, const lrt_norm_t *norm);
+static unsigned lrt_estimate_vague(uint64_t word, const lrt_norm_t *norm,
+    uint64_t now);
 static uint64_t lrt_estimate_gain(uint32_t count, uint32_t idle);
 
 
@@ -408,18 +410,14 @@ lrt_estimate_recovers(uint64_t word, uint64_t us, const lrt_norm_t *norm,
 {
     uint32_t  log, slow, typical;
 
-    typical = norm->typical;
-
-    if (word == 0 || typical == 0
-        || (lrt_word_count(word) >= LRT_COUNT_FEW
-            && lrt_estimate_age(word, now) < LRT_FRESH))
-    {
+    if (!lrt_estimate_vague(word, norm, now)) {
         return LRT_RECOVERS_NOT;
     }
 
+    typical = norm->typical;
     slow = lrt_estimate_judge(word, norm);
 
-    if (slow <= typical || lrt_estimate_us(us) >= typical / 2 + slow / 2) {
+    if (slow <= typical || lrt_estimate_us(us) >= slow - (slow - typical) / 3) {
         return LRT_RECOVERS_NOT;
     }
 
@@ -431,6 +429,31 @@ lrt_estimate_recovers(uint64_t word, uint64_t us, const lrt_norm_t *norm,
 
     return (log > typical / 2 + norm->slow / 2) ? LRT_RECOVERS_CLEARLY
                                                 : LRT_RECOVERS_MAYBE;
+}
+
+
+uint64_t
+lrt_estimate_doubt(uint64_t word, const lrt_norm_t *norm, uint64_t now)
+{
+    if (!lrt_estimate_vague(word, norm, now)
+        || lrt_estimate_judge(word, norm) <= norm->typical)
+    {
+        return word;
+    }
+
+    return lrt_word(lrt_estimate_log(word), LRT_COUNT_ONE,
+                    lrt_estimate_stamp(word));
+}
+
+
+/* little is known of it, or little of late */
+
+static unsigned
+lrt_estimate_vague(uint64_t word, const lrt_norm_t *norm, uint64_t now)
+{
+    return word && norm->typical
+           && (lrt_word_count(word) < LRT_COUNT_FEW
+               || lrt_estimate_age(word, now) >= LRT_FRESH);
 }
 
 

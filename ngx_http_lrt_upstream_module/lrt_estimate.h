@@ -106,7 +106,7 @@ uint32_t lrt_estimate_judge(uint64_t word, const lrt_norm_t *norm);
 
 /*
  * A server that was held for slow, and of which little is known of late, gave
- * an answer that is nearer to what is typical.
+ * an answer that is nearer to what is typical, by a third at least.
  */
 
 typedef enum {
@@ -118,6 +118,14 @@ typedef enum {
 
 lrt_recovers_e lrt_estimate_recovers(uint64_t word, uint64_t us,
     const lrt_norm_t *norm, uint64_t now);
+
+/*
+ * There is a sign that such a server is well again, but no answer: what is
+ * known of it counts as one.
+ */
+
+uint64_t lrt_estimate_doubt(uint64_t word, const lrt_norm_t *norm,
+    uint64_t now);
 
 /* microseconds of a logarithm */
 

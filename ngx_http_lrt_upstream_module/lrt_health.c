@@ -7,6 +7,7 @@
 #include "lrt_health.h"
 #include "lrt_census.h"
 #include "lrt_estimate.h"
+#include "lrt_least_time.h"
 #include "lrt_ledger.h"
 #include "lrt_pace.h"
 #include "lrt_passive.h"
@@ -596,6 +597,10 @@ lrt_health_pace(lrt_table_t *t, const lrt_probe_t *probe,
     estimate = lrt_load(&t->hot[probe->slot].estimate);
 
     fresh = (estimate && lrt_estimate_age(estimate, now) <= LRT_PACE_STALE);
+
+    if (lrt_pace_recovers(lrt_load(word), result->time)) {
+        lrt_least_time_doubt(t, probe->slot, now);
+    }
 
     lrt_store(word, lrt_pace_add(lrt_load(word), result->time, fresh));
     lrt_rank_touch(t, probe->slot, now);

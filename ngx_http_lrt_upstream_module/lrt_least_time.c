@@ -56,6 +56,10 @@
 #define LRT_TRIAL_SAMPLES      16
 #define LRT_TRIAL_MANY         2500
 
+/* instead of the time of the last pick */
+
+#define LRT_TRIAL_SOON         UINT32_MAX
+
 /* how long a worker's word about unfinished requests counts, ms */
 
 #define LRT_LAG_VALID          300
@@ -397,6 +401,43 @@ lrt_least_time_known(const lrt_score_t *score)
     word = lrt_load(&score->hot->estimate);
 
     return word ? lrt_estimate_time(lrt_estimate_log(word)) : 0;
+}
+
+
+void
+lrt_least_time_ask(lrt_hot_t *hot)
+{
+    uint64_t  last;
+
+    last = lrt_load(&hot->trial);
+
+    lrt_store(&hot->trial,
+              lrt_trial(LRT_TRIAL_SOON, lrt_trial_samples(last)));
+}
+
+
+void
+lrt_least_time_doubt(lrt_table_t *t, uint32_t slot, uint64_t now)
+{
+    uint64_t     before, after, *errors;
+    lrt_hot_t   *hot;
+    lrt_norm_t   norm;
+
+    hot = &t->hot[slot];
+    errors = &t->health[slot].errors;
+
+    lrt_typical_norm(t, &norm);
+
+    before = lrt_load(&hot->estimate);
+    after = lrt_estimate_doubt(before, &norm, now);
+
+    if (after == before) {
+        return;
+    }
+
+    lrt_store(&hot->estimate, after);
+    lrt_store(errors, lrt_stalls_forget(lrt_load(errors)));
+    lrt_least_time_ask(hot);
 }
 
 

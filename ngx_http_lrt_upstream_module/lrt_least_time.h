@@ -21,10 +21,6 @@
 #define lrt_trial_stamp(word)    ((uint32_t) ((word) >> 32))
 #define lrt_trial_samples(word)  ((uint32_t) (word))
 
-/* the next one shall be a trial, as soon as others have answered some */
-
-#define LRT_TRIAL_SOON           UINT32_MAX
-
 /* the age of requests that take longer than they should, ms, and when */
 
 #define lrt_lag(now, age)                                                     \
@@ -48,6 +44,17 @@ uint64_t lrt_least_time_known(const lrt_score_t *score);
 
 void lrt_least_time_lag(lrt_table_t *t, uint32_t slot, unsigned header,
     uint64_t age, uint64_t now);
+
+/* the server shall be tried as soon as others have answered some */
+
+void lrt_least_time_ask(lrt_hot_t *hot);
+
+/*
+ * There is a sign that it is well again, if it was slow: requests shall find
+ * out soon.  Ranks are brought up to date by the caller.
+ */
+
+void lrt_least_time_doubt(lrt_table_t *t, uint32_t slot, uint64_t now);
 
 /* requests that it would have with this one */
 

@@ -18,6 +18,10 @@
 #define LRT_PACE_CHANCE      (LRT_LOG_ONE / 4)
 #define LRT_PACE_MOST        (3 * LRT_LOG_ONE)
 
+/* so much less than the mean is no chance */
+
+#define LRT_PACE_CLEARLY     (LRT_LOG_ONE * 5 / 4)
+
 
 uint64_t
 lrt_pace_add(uint64_t word, uint64_t us, unsigned fresh)
@@ -29,12 +33,19 @@ lrt_pace_add(uint64_t word, uint64_t us, unsigned fresh)
     n += (n < LRT_PACE_SAMPLES);
 
     now = lrt_pace_now(word);
-    log = lrt_estimate_log(lrt_estimate_add(0, us, 0));
+    log = lrt_estimate_us(us);
 
     now += (log - now) / (int64_t) n;
     then = fresh ? (uint64_t) now : lrt_pace_then(word);
 
     return lrt_pace_make((uint32_t) now, (uint32_t) then, (uint32_t) n);
+}
+
+
+unsigned
+lrt_pace_recovers(uint64_t word, uint64_t us)
+{
+    return lrt_pace_now(word) > lrt_estimate_us(us) + LRT_PACE_CLEARLY;
 }
 
 

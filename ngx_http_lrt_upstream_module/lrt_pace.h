@@ -35,6 +35,10 @@
 
 uint64_t lrt_pace_add(uint64_t word, uint64_t us, unsigned fresh);
 
+/* a probe that clearly took less than those before: something has changed */
+
+unsigned lrt_pace_recovers(uint64_t word, uint64_t us);
+
 /* logarithms as in lrt_estimate.h: of now, and with the estimate, or 0 */
 
 uint32_t lrt_pace_now(uint64_t word);

@@ -379,9 +379,7 @@ lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
     recovers = lrt_estimate_recovers(before, time, &norm, now);
 
     if (suspected || recovers) {
-        lrt_store(&hot->trial,
-                  lrt_trial(LRT_TRIAL_SOON,
-                            lrt_trial_samples(lrt_load(&hot->trial))));
+        lrt_least_time_ask(hot);
     }
 
     if (cleared || recovers >= LRT_RECOVERS_CLEARLY) {

@@ -43,11 +43,13 @@ static void test_judge_limits(void);
 static void test_likely(void);
 static void test_rare(void);
 static void test_recovers(void);
+static void test_doubt(void);
 static void test_equal_means(void);
 static void test_factor_two(void);
 static void test_judge_one_sample(void);
 static void test_judge_kinds(void);
 
+static lrt_norm_t norm_of(uint64_t us);
 static uint32_t judge(uint64_t word, uint32_t typical, uint64_t spread,
     uint32_t between);
 static uint64_t noisy(uint64_t us, uint32_t octaves);
@@ -80,6 +82,7 @@ main(void)
     run(test_likely);
     run(test_rare);
     run(test_recovers);
+    run(test_doubt);
     run(test_equal_means);
     run(test_factor_two);
     run(test_judge_one_sample);
@@ -632,20 +635,14 @@ test_recovers(void)
     uint64_t    slow, slower, busy;
     lrt_norm_t  norm;
 
-    norm.typical = lrt_estimate_us(1000);
-    norm.slow = lrt_estimate_us(5700);
-    norm.kind[0] = norm.typical;
-    norm.kind[1] = norm.typical;
-    norm.between = 0;
-    norm.spread = lrt_spread_make(1000, LRT_LOG_ONE);
-
+    norm = norm_of(1000);
     slow = lrt_estimate_make(lrt_estimate_us(4000), 5, 1000);
     slower = lrt_estimate_make(lrt_estimate_us(20000), 5, 1000);
 
-    is_u64(lrt_estimate_recovers(slow, 2100, &norm, 2000), LRT_RECOVERS_NOT,
-           "4 times slower, and answers in twice the usual time");
-    is_u64(lrt_estimate_recovers(slow, 1900, &norm, 2000),
-           LRT_RECOVERS_CLEARLY, "in less than that: it was slow");
+    is_u64(lrt_estimate_recovers(slow, 2600, &norm, 2000), LRT_RECOVERS_NOT,
+           "4 times slower, and answers in 2.6 times the usual time");
+    is_u64(lrt_estimate_recovers(slow, 2400, &norm, 2000),
+           LRT_RECOVERS_CLEARLY, "nearer by a third: it was slow");
     is_u64(lrt_estimate_recovers(slow, 1, &norm, 2000), LRT_RECOVERS_CLEARLY,
            "in no time: that may be chance as well");
 
@@ -653,9 +650,9 @@ test_recovers(void)
     is_u64(lrt_estimate_recovers(slow, 1000, &norm, 2000), LRT_RECOVERS_MAYBE,
            "of one that is 2.3 times slower stalls may be a part of it");
 
-    is_u64(lrt_estimate_recovers(slower, 4600, &norm, 2000), LRT_RECOVERS_NOT,
-           "20 times slower, and in 4.6 times the usual time");
-    is_u64(lrt_estimate_recovers(slower, 4400, &norm, 2000),
+    is_u64(lrt_estimate_recovers(slower, 7600, &norm, 2000), LRT_RECOVERS_NOT,
+           "20 times slower, and in 7.6 times the usual time");
+    is_u64(lrt_estimate_recovers(slower, 7200, &norm, 2000),
            LRT_RECOVERS_SURELY, "in less: it is another one");
 
     busy = 0;
@@ -675,6 +672,42 @@ test_recovers(void)
     norm.typical = 0;
     is_u64(lrt_estimate_recovers(slower, 1, &norm, 2000), LRT_RECOVERS_NOT,
            "or the others");
+}
+
+
+/* what was known of a slow server is no more than one answer any more */
+
+static void
+test_doubt(void)
+{
+    uint32_t    log;
+    uint64_t    slow, usual, doubt;
+    lrt_norm_t  norm;
+
+    norm = norm_of(1000);
+    log = lrt_estimate_us(20000);
+    slow = lrt_estimate_make(log, 100, 1000);
+    usual = lrt_estimate_make(norm.typical, 5, 1000);
+
+    is_u64(lrt_estimate_doubt(slow, &norm, 1499), slow,
+           "a hundred answers half a second ago");
+
+    doubt = lrt_estimate_doubt(slow, &norm, 1500);
+    is_u64(lrt_estimate_log(doubt), log, "later: it is slow");
+    is_u64(lrt_estimate_samples(doubt), 1, "as far as one answer says");
+    is_u64(lrt_estimate_stamp(doubt), 1000, "of then");
+
+    doubt = lrt_estimate_make(log, 5, 1499);
+    is_u64(lrt_estimate_samples(lrt_estimate_doubt(doubt, &norm, 1500)), 1,
+           "five answers are few at any time");
+
+    is_u64(lrt_estimate_doubt(usual, &norm, 9000), usual,
+           "one that is not slow");
+    is_u64(lrt_estimate_doubt(0, &norm, 9000), 0, "one that is unknown");
+
+    norm.typical = 0;
+    is_u64(lrt_estimate_doubt(slow, &norm, 9000), slow,
+           "nobody knows what is slow");
 }
 
 
@@ -755,21 +788,23 @@ test_judge_one_sample(void)
 
     mean = lrt_estimate_log(lrt_estimate_add(0, 1000, 0));
 
-    word = lrt_estimate_add(0, 4500, 0);
+    word = lrt_estimate_add(0, 75000, 0);
     is_u64(judge(word, mean, (uint64_t) 1 << 32, 0), mean,
-           "one answer of 4.5 times the usual is no proof");
+           "one answer of 75 times the usual is no proof");
 
-    word = lrt_estimate_add(0, 5000, 0);
+    word = lrt_estimate_add(0, 83000, 0);
     is_u64(judge(word, mean, (uint64_t) 1 << 32, 0),
-           lrt_estimate_log(word), "one of 5 times is, and in full");
+           lrt_estimate_log(word), "one of 83 times is, and in full");
 
-    word = lrt_estimate_add(0, 55, 0);
+    mean = lrt_estimate_log(lrt_estimate_add(0, 100000, 0));
+
+    word = lrt_estimate_add(0, 330, 0);
     is_u64(judge(word, mean, (uint64_t) 1 << 32, 0), mean,
-           "nor is one of an 18th");
+           "nor is one of a 300th");
 
-    word = lrt_estimate_add(0, 45, 0);
+    word = lrt_estimate_add(0, 300, 0);
     is_u64(judge(word, mean, (uint64_t) 1 << 32, 0),
-           lrt_estimate_log(word), "one of a 22nd is");
+           lrt_estimate_log(word), "one of a 330th is");
 }
 
 
@@ -804,6 +839,25 @@ test_judge_kinds(void)
     is_u64(lrt_estimate_judge(lrt_estimate_make(11 * LRT_LOG_ONE + 2000, 128,
                                                 0), &norm),
            11 * LRT_LOG_ONE + 1000, "as much chance as difference: half of it");
+}
+
+
+/* servers that take so long, with answers that differ by an octave */
+
+static lrt_norm_t
+norm_of(uint64_t us)
+{
+    lrt_norm_t  norm;
+
+    memset(&norm, 0, sizeof(lrt_norm_t));
+
+    norm.typical = lrt_estimate_us(us);
+    norm.slow = norm.typical + 5 * LRT_LOG_ONE / 2;
+    norm.kind[0] = norm.typical;
+    norm.kind[1] = norm.typical;
+    norm.spread = lrt_spread_make(1000, LRT_LOG_ONE);
+
+    return norm;
 }
 
 

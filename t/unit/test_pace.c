@@ -19,6 +19,7 @@
 
 static void test_average(void);
 static void test_scale(void);
+static void test_recovers(void);
 static void test_fresh(void);
 static void test_stale(void);
 static void test_never_asked(void);
@@ -28,6 +29,7 @@ static void test_other_check(void);
 static void open_group(fx_t *fx, uint32_t n);
 static void set_checks(fx_t *fx, uint32_t n, uint16_t port);
 static void probes(fx_t *fx, uint32_t slot, uint64_t us);
+static void probe(fx_t *fx, uint32_t slot, uint64_t us);
 static uint64_t expected(fx_t *fx, uint32_t slot);
 
 
@@ -38,6 +40,7 @@ main(void)
 
     run(test_average);
     run(test_scale);
+    run(test_recovers);
     run(test_fresh);
     run(test_stale);
     run(test_never_asked);
@@ -101,6 +104,66 @@ test_scale(void)
     is_u64(lrt_pace_scale(log, 1, log), log - 3 * LRT_LOG_ONE,
            "and an eighth the least");
     is_u64(lrt_pace_scale(1, 1, log), 1, "never unknown");
+}
+
+
+/* a probe that took much less than those before asks for a request */
+
+static void
+test_recovers(void)
+{
+    fx_t        fx;
+    uint64_t    word;
+    lrt_hot_t  *hot;
+    lrt_pick_t  pick;
+
+    word = lrt_pace_add(0, 40 * MS, 1);
+    ok(!lrt_pace_recovers(0, 1), "the first");
+    ok(!lrt_pace_recovers(word, 17 * MS), "2.3 times as fast: chance");
+    ok(lrt_pace_recovers(word, 16 * MS), "2.5 times: it is not");
+
+    open_group(&fx, 3);
+    hot = fx.table.hot;
+
+    lt_answer(&fx, 0, 20 * MS, LT_SURE);
+    lt_answer(&fx, 1, 400 * MS, LT_SURE);
+    lt_answer(&fx, 2, 20 * MS, LT_SURE);
+    probes(&fx, 0, 1 * MS);
+    probes(&fx, 1, 20 * MS);
+
+    fx.now += 1000;
+    lt_answer(&fx, 0, 20 * MS, 8);
+    lt_answer(&fx, 2, 20 * MS, 8);
+    (void) fx_pick(&fx, &pick);
+    is_u64(pick.slot, 1, "a slow server is tried");
+    lt_finish(&fx, &pick, 400 * MS);
+
+    lt_answer(&fx, 0, 20 * MS, 16);
+    ok(lt_next(&fx) != 1, "it still is slow, and not tried for a second");
+
+    probe(&fx, 1, 20 * MS);
+    ok(lt_next(&fx) != 1, "a probe that takes as long as before");
+
+    word = lrt_load(&hot[0].estimate);
+    probe(&fx, 0, 20 * MS);
+    probe(&fx, 0, 1 * MS);
+    ok(lrt_load(&hot[0].estimate) == word, "one of a server that is not slow");
+
+    word = lrt_load(&hot[1].estimate);
+    probe(&fx, 1, 1 * MS);
+    is_u64(lrt_estimate_log(lrt_load(&hot[1].estimate)), lrt_estimate_log(word),
+           "a shorter one: it is slow");
+    is_u64(lrt_estimate_samples(lrt_load(&hot[1].estimate)), 1,
+           "but that is not sure any more");
+
+    (void) fx_pick(&fx, &pick);
+    is_u64(pick.slot, 1, "and it is tried at once");
+    lt_finish(&fx, &pick, 20 * MS);
+
+    is_u64(expected(&fx, 1), expected(&fx, 0), "and one good answer will do");
+    ok(fx_quiet(&fx) == NULL, "valid");
+
+    fx_close(&fx);
 }
 
 
@@ -293,12 +356,20 @@ set_checks(fx_t *fx, uint32_t n, uint16_t port)
 static void
 probes(fx_t *fx, uint32_t slot, uint64_t us)
 {
-    uint32_t    i;
-    lrt_turn_t  turn;
+    uint32_t  i;
 
     for (i = 0; i < PROBES; i++) {
-        (void) fx_probe(fx, slot, 0, LRT_PROBE_PASSED, us, &turn);
+        probe(fx, slot, us);
     }
+}
+
+
+static void
+probe(fx_t *fx, uint32_t slot, uint64_t us)
+{
+    lrt_turn_t  turn;
+
+    (void) fx_probe(fx, slot, 0, LRT_PROBE_PASSED, us, &turn);
 }
 
 
