@@ -38,6 +38,7 @@ static lrt_registry_t  *registry;
 static lrt_owner_t      owner;
 static request_pick_t  *picks;
 static uint32_t        *servers;        /* by slot */
+static uint32_t        *slots;          /* and back */
 static uint64_t         next_tick;
 
 
@@ -79,6 +80,7 @@ ours_open(const char *name, const scenario_t *s, uint32_t requests,
     picks = grow(NULL, requests, sizeof(request_pick_t));
     memset(picks, 0, (requests + !requests) * sizeof(request_pick_t));
     servers = grow(NULL, capacity, sizeof(uint32_t));
+    slots = grow(NULL, capacity, sizeof(uint32_t));
 
     add_servers(s, method, max_fails);
 
@@ -128,9 +130,70 @@ add_servers(const scenario_t *s, uint32_t method, uint32_t max_fails)
 
     for (i = 0; i < s->nservers; i++) {
         servers[changes[i].slot] = i;
+        slots[i] = changes[i].slot;
     }
 
     free(changes);
+}
+
+
+void
+ours_check(void)
+{
+    lrt_change_t      change;
+    lrt_settings_t    settings;
+    lrt_change_set_t  set;
+
+    static const lrt_str_t  strings[LRT_CHECK_STRINGS] = {
+        [LRT_CHECK_URI] = { sizeof("/health") - 1, "/health" }
+    };
+
+    memset(&settings, 0, sizeof(lrt_settings_t));
+    memset(&change, 0, sizeof(lrt_change_t));
+    memset(&set, 0, sizeof(lrt_change_set_t));
+
+    settings.nchecks = 1;
+    settings.check[0].interval = 1000;
+    settings.check[0].timeout = 1000;
+    settings.check[0].fails = 1;
+    settings.check[0].passes = 1;
+    (void) lrt_check_set_strings(&settings.check[0], strings);
+
+    change.type = LRT_SET_SETTINGS;
+    change.settings = &settings;
+    set.change = &change;
+    set.n = 1;
+
+    if (lrt_change_commit(&table, &set, ms(0)) != LRT_OK) {
+        die("no checks");
+    }
+}
+
+
+void
+ours_probed(uint32_t server, uint64_t time, uint64_t now)
+{
+    lrt_turn_t    turn;
+    lrt_probe_t   probe;
+    lrt_result_t  result;
+
+    memset(&probe, 0, sizeof(lrt_probe_t));
+    memset(&result, 0, sizeof(lrt_result_t));
+
+    probe.slot = slots[server];
+    probe.ident = lrt_table_entries(&table,
+                               lrt_table_generation(&table))[probe.slot].ident;
+    probe.asks = lrt_load(&table.head->asked);
+
+    result.how = time ? LRT_PROBE_PASSED : LRT_PROBE_FAILED;
+    result.time = time / MICROSECOND;
+
+    if (lrt_health_begin(&table, &probe, ms(now)) != LRT_OK
+        || lrt_health_result(&table, &probe, &result, ms(now), &turn)
+           != LRT_OK)
+    {
+        die("a probe came to nothing");
+    }
 }
 
 

@@ -19,6 +19,14 @@
 unsigned ours_open(const char *method, const scenario_t *s, uint32_t requests,
     uint32_t max_fails);
 
+/* all servers are probed; to be called before the first request */
+
+void ours_check(void);
+
+/* what a probe said; its time if it passed, or 0 */
+
+void ours_probed(uint32_t server, uint64_t time, uint64_t now);
+
 /* times are nanoseconds since the start; a server, or -1 */
 
 int64_t ours_choose(uint32_t request, uint64_t now);

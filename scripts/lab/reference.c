@@ -19,6 +19,11 @@
 #include "report.h"
 
 
+/* what a probe takes on a server of speed 1 */
+
+#define PROBE_TIME  (2 * MILLISECOND)
+
+
 typedef struct {
     job_t       job;                    /* must be first */
     unsigned    over:1;
@@ -31,6 +36,7 @@ typedef int64_t (*policy_pt)(uint32_t i);
 
 
 static void run(void);
+static void probe(uint64_t now);
 static void arrive(uint32_t i, uint64_t now);
 static void give(uint32_t i, uint32_t server, uint64_t now);
 static void give_waiting(uint64_t now);
@@ -81,6 +87,9 @@ static record_t    *records;
 static policy_pt    choose = central;
 static const char  *method;             /* of the module, or NULL */
 static uint32_t     max_fails = 1;
+static uint64_t     probes;             /* the time between two of a server */
+static uint64_t     next_probe = NEVER;
+static uint32_t     probed;             /* the next one */
 static uint64_t     current;
 static uint32_t     first_waiting;      /* of the central queue */
 static uint32_t     arrived;
@@ -99,6 +108,7 @@ main(int argc, char **argv)
     static const struct option  options[] = {
         { "policy", required_argument, NULL, 'p' },
         { "max-fails", required_argument, NULL, 'm' },
+        { "probes", required_argument, NULL, 'c' },
         { "raw", required_argument, NULL, 'r' },
         { "windows", required_argument, NULL, 'w' },
         { "help", no_argument, NULL, 'h' },
@@ -133,6 +143,10 @@ main(int argc, char **argv)
 
         case 'm':
             max_fails = (uint32_t) strtoul(optarg, NULL, 10);
+            break;
+
+        case 'c':
+            probes = strtoul(optarg, NULL, 10) * MILLISECOND;
             break;
 
         case 'r':
@@ -173,6 +187,12 @@ main(int argc, char **argv)
 
     if (method && !ours_open(method, &scenario, schedule.n, max_fails)) {
         die("there is no policy \"%s\"", method);
+    }
+
+    if (method && probes) {
+        ours_check();
+        next_probe = (uint64_t) (unit(mix(scenario.traffic.seed, 22))
+                                 * (double) probes);
     }
 
     model_init(&model, &scenario, answer, changed);
@@ -226,9 +246,11 @@ run(void)
 
         next = model_next(&model);
         tick = method ? ours_tick(current) : NEVER;
+        tick = tick < next_probe ? tick : next_probe;
 
         if (tick < due && tick < deadline && tick < next) {
             current = tick;
+            probe(current);
 
         } else if (next <= due && next <= deadline) {
             current = next;
@@ -245,6 +267,27 @@ run(void)
 
         give_waiting(current);
     }
+}
+
+
+/* of one server after the other */
+
+static void
+probe(uint64_t now)
+{
+    host_t  *h;
+
+    if (now < next_probe) {
+        return;
+    }
+
+    h = &model.hosts[probed];
+
+    ours_probed(probed, is_sound(h) ? (uint64_t) (PROBE_TIME / rate_of(h)) : 0,
+                now);
+
+    probed = (probed + 1) % scenario.nservers;
+    next_probe = now + probes / scenario.nservers;
 }
 
 
@@ -596,8 +639,9 @@ rate_of(const host_t *h)
 static void
 usage(FILE *out)
 {
-    fputs("usage: reference [--policy NAME] [--max-fails N] [--raw FILE]\n"
-          "                 [--windows NAME,..] [-f FILE | -e LINE] ..\n"
+    fputs("usage: reference [--policy NAME] [--max-fails N] [--probes MS]\n"
+          "                 [--raw FILE] [--windows NAME,..]\n"
+          "                 [-f FILE | -e LINE] ..\n"
           "\n"
           "Computes what \"load\" and \"backends\" would do in the same\n"
           "scenario, and prints the same figures.  Policies:\n"
@@ -611,7 +655,9 @@ usage(FILE *out)
           "  random   to any\n"
           "\n"
           "and the methods of the module by their names, such as least_time,\n"
-          "with max_fails=1 fail_timeout=10s, or as --max-fails says.\n"
+          "with max_fails=1 fail_timeout=10s, or as --max-fails says, and a\n"
+          "probe of each server every so many ms, which takes as many times\n"
+          "2 ms as its requests take longer, or fails if some of them do.\n"
           "\n"
           "The first four give nothing to a server that stalls, hangs,\n"
           "fails or is down; with the others requests to it fail.\n"
