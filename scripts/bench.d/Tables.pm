@@ -132,9 +132,9 @@ sub summary ($compared, $balancers, $base) {
         } @$balancers;
 
         $text .= "### " . ($key eq 'mean' ? 'Mean' : '99th percentile')
-            . ", ms\n\n" . _row('', (map { $_->{label} } @columns),
+            . ", ms\n\n" . _row('', 'seeds', (map { $_->{label} } @columns),
                 "$base / the best other one")
-            . _row('---', ('---:') x (@columns + 1));
+            . _row('---', ('---:') x (@columns + 2));
 
         for my $one (@$compared) {
             my %all = map {
@@ -150,7 +150,8 @@ sub summary ($compared, $balancers, $base) {
             my ($ratio, @interval) = $best && $all{$base}
                 ? Statistics::ratio($all{$base}, $all{$best}) : ();
 
-            $text .= _row($one->{scenario}{name}, (map {
+            $text .= _row($one->{scenario}{name},
+                max(map { scalar @$_ } values %all), (map {
                 defined $mean{ $_->{name} } ? _number($mean{ $_->{name} }) : ''
             } @columns), !defined $ratio ? '' : @interval
                 ? sprintf('%.2f (%.2f-%.2f)', $ratio, @interval)
