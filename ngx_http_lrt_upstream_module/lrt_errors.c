@@ -34,6 +34,11 @@
 #define LRT_ERRORS_SUSPECT   (LRT_ERRORS_ONE * 3 / 8)
 #define LRT_ERRORS_CLEARED   (LRT_ERRORS_ONE / 10)
 
+/* a failure costs so many answers, if others fail no half as often */
+
+#define LRT_ERRORS_COST      8
+#define LRT_ERRORS_USUAL     2
+
 /* less is nothing: the average would never get there */
 
 #define LRT_ERRORS_NONE      (LRT_ERRORS_ONE / 256)
@@ -67,6 +72,19 @@
 /* a stall costs so many answers */
 
 #define LRT_STALLS_COST      128
+
+
+/* workers who add at the same time may leave a sum that is none for a moment */
+
+uint32_t
+lrt_errors_usual(uint64_t word, uint64_t sum, uint32_t n)
+{
+    int64_t  others;
+
+    others = (int64_t) sum - lrt_errors_part(word);
+
+    return (n > 1 && others > 0) ? (uint32_t) (others / (n - 1)) : 0;
+}
 
 
 uint64_t
@@ -106,6 +124,25 @@ uint32_t
 lrt_errors_part(uint64_t word)
 {
     return (uint32_t) word;
+}
+
+
+uint32_t
+lrt_errors_cost(uint64_t word, uint32_t usual)
+{
+    uint64_t  part, cost;
+
+    part = lrt_errors_part(word);
+
+    if (part <= (uint64_t) usual * LRT_ERRORS_USUAL) {
+        return 0;
+    }
+
+    part -= (uint64_t) usual * LRT_ERRORS_USUAL;
+    cost = lrt_log2(LRT_ERRORS_ONE + part * LRT_ERRORS_COST);
+
+    return (uint32_t) ((cost - ((uint64_t) 16 << 32))
+                       >> (32 - LRT_LOG_SHIFT));
 }
 
 

@@ -26,11 +26,17 @@
 #define LRT_STALLS_ONE       (1 << 24)
 
 
-/* "usual" is the mean part of the group's servers */
+/* the mean part of the n - 1 others; "sum" is that of all parts */
+
+uint32_t lrt_errors_usual(uint64_t word, uint64_t sum, uint32_t n);
 
 uint64_t lrt_errors_add(uint64_t word, unsigned failed, uint32_t usual);
 
 uint32_t lrt_errors_part(uint64_t word);         /* of LRT_ERRORS_ONE */
+
+/* what failures cost beyond the time of answers, if others fail less */
+
+uint32_t lrt_errors_cost(uint64_t word, uint32_t usual);
 unsigned lrt_errors_suspected(uint64_t word);
 
 /*

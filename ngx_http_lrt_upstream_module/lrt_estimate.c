@@ -58,7 +58,7 @@
 
 /* a failure is worth so many octaves */
 
-#define LRT_FAILURE          (8 * LRT_LOG_ONE)
+#define LRT_FAILURE          (4 * LRT_LOG_ONE)
 #define LRT_USUAL_SAMPLES    256
 
 /* times above 2^62 us are not told apart: lrt_exp2() ends below 63 octaves */

@@ -260,6 +260,7 @@ lrt_least_time_log(const lrt_score_t *score)
 
     log = lrt_least_time_answers(score);
     log += lrt_stalls_cost(score->errors);
+    log += lrt_errors_cost(score->errors, score->usual);
 
     if (score->policy->inflight) {
         lag = lrt_load(&score->hot->lag);

@@ -75,6 +75,7 @@ typedef struct {
     const lrt_table_t   *probes;             /* or NULL: they do not count */
     uint32_t             slot;               /* there */
     uint64_t             errors;             /* see lrt_errors.h */
+    uint32_t             usual;              /* of the others, ditto */
     uint64_t             cost;               /* kept there; 0: not known */
 } lrt_score_t;
 

@@ -5,6 +5,7 @@
 
 
 #include "lrt_rank.h"
+#include "lrt_errors.h"
 #include "lrt_estimate.h"
 #include "lrt_passive.h"
 #include "lrt_typical.h"
@@ -372,6 +373,7 @@ lrt_rank_score(const lrt_table_t *t, lrt_score_t *score,
     score->slow_start = 0;
     score->probes = NULL;
     score->errors = 0;
+    score->usual = 0;
     score->cost = 0;
 
     if (lrt_ramping(hot)) {
@@ -390,7 +392,20 @@ lrt_rank_score_slot(const lrt_table_t *t, lrt_score_t *score,
 
     score->probes = t;
     score->slot = slot;
+
+    /* where no times are known nobody is tried, and could make them good */
+
+    if (score->norm.typical == 0) {
+        return;
+    }
+
     score->errors = lrt_load(&t->health[slot].errors);
+
+    if (lrt_errors_part(score->errors)) {
+        score->usual = lrt_errors_usual(score->errors,
+                                        lrt_load(&t->head->learned.errors),
+                                        score->known);
+    }
 }
 
 

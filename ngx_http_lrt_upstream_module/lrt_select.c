@@ -285,13 +285,16 @@ lrt_select_reason(const lrt_view_t *view, const lrt_ask_t *ask, uint32_t slot,
 }
 
 
-/* usual is what the others do, each of them, however many requests it has */
+/*
+ * Usual is what the others do, each of them, however many requests it has.  As
+ * long as failures cost a server requests, those that disprove them shall come
+ * soon.
+ */
 
 static unsigned
 lrt_select_errors(lrt_table_t *t, uint32_t slot, unsigned failed)
 {
-    int64_t   sum;
-    uint32_t  usual, n;
+    uint32_t  usual;
     uint64_t  before, after, *errors;
 
     errors = &t->health[slot].errors;
@@ -301,10 +304,8 @@ lrt_select_errors(lrt_table_t *t, uint32_t slot, unsigned failed)
         return 0;
     }
 
-    n = (uint32_t) lrt_load(&t->head->known.value);
-    sum = (int64_t) lrt_load(&t->head->learned.errors)
-          - lrt_errors_part(before);
-    usual = (n > 1 && sum > 0) ? (uint32_t) (sum / (n - 1)) : 0;
+    usual = lrt_errors_usual(before, lrt_load(&t->head->learned.errors),
+                             (uint32_t) lrt_load(&t->head->known.value));
 
     after = lrt_errors_add(before, failed, usual);
 
@@ -312,6 +313,12 @@ lrt_select_errors(lrt_table_t *t, uint32_t slot, unsigned failed)
 
     (void) lrt_add(&t->head->learned.errors, (uint64_t) lrt_errors_part(after)
                                               - lrt_errors_part(before));
+
+    if (!failed
+        && (lrt_errors_suspected(after) || lrt_errors_cost(after, usual)))
+    {
+        lrt_least_time_ask(&t->hot[slot]);
+    }
 
     return lrt_errors_suspected(after);
 }
@@ -360,12 +367,10 @@ lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
     uint64_t time, uint64_t now)
 {
     unsigned         suspected, cleared, alone;
-    lrt_hot_t       *hot;
     uint64_t        *errors;
     lrt_norm_t       norm;
     lrt_recovers_e   recovers;
 
-    hot = &t->hot[slot];
     errors = &t->health[slot].errors;
 
     cleared = lrt_errors_suspected(lrt_load(errors));
@@ -378,8 +383,8 @@ lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
     lrt_typical_norm(t, &norm);
     recovers = lrt_estimate_recovers(before, time, &norm, now);
 
-    if (suspected || recovers) {
-        lrt_least_time_ask(hot);
+    if (recovers) {
+        lrt_least_time_ask(&t->hot[slot]);
     }
 
     if (cleared || recovers >= LRT_RECOVERS_CLEARLY) {
@@ -450,7 +455,14 @@ lrt_select_learn(lrt_table_t *t, const lrt_pick_t *pick,
     if (time == 0) {
 
         if (!lrt_outcome_failed(out)) {
-            return 0;
+
+            /* it answered, whatever its time says */
+
+            if (out->header) {
+                (void) lrt_select_errors(t, slot, 0);
+            }
+
+            return out->header != 0;
         }
 
         (void) lrt_select_errors(t, slot, 1);

@@ -14,12 +14,15 @@
 
 
 static void test_part(void);
+static void test_usual(void);
+static void test_cost(void);
 static void test_suspect(void);
 static void test_all_alike(void);
 static void test_half(void);
 static void test_ranks(void);
 static void test_crowded(void);
 static void test_clearing(void);
+static void test_unmeasured(void);
 static void test_mean(void);
 static void test_stalls(void);
 static void test_stalls_slow(void);
@@ -41,12 +44,15 @@ main(void)
     tap_begin();
 
     run(test_part);
+    run(test_usual);
+    run(test_cost);
     run(test_suspect);
     run(test_all_alike);
     run(test_half);
     run(test_ranks);
     run(test_crowded);
     run(test_clearing);
+    run(test_unmeasured);
     run(test_mean);
     run(test_stalls);
     run(test_stalls_slow);
@@ -74,6 +80,49 @@ test_part(void)
        && lrt_errors_part(word) <= LRT_ERRORS_ONE, "nothing but failures");
 
     is_u64(after(word, 0, 1000, 0), 0, "nothing is left of them");
+}
+
+
+static void
+test_usual(void)
+{
+    uint64_t  word;
+
+    word = lrt_errors_add(0, 1, 0);
+
+    is_u64(lrt_errors_usual(word, LRT_ERRORS_ONE / 2, 4), LRT_ERRORS_ONE / 8,
+           "half in all, an eighth of it by one of four: the others as often");
+    is_u64(lrt_errors_usual(word, LRT_ERRORS_ONE / 8, 4), 0, "it alone");
+    is_u64(lrt_errors_usual(word, LRT_ERRORS_ONE, 1), 0, "there are no others");
+    is_u64(lrt_errors_usual(word, 0, 4), 0, "a sum that is too small");
+    is_u64(lrt_errors_usual(word, (uint64_t) 0 - 1, 4), 0, "below nothing");
+    is_u64(lrt_errors_usual(0, (uint64_t) LRT_ERRORS_ONE * 1048575, 1048576),
+           LRT_ERRORS_ONE, "as many as there may be");
+}
+
+
+/* one of a tenth costs nearly twice as much as a server without */
+
+static void
+test_cost(void)
+{
+    uint64_t  word;
+
+    is_u64(lrt_errors_cost(0, 0), 0, "no failures");
+
+    word = lrt_errors_add(0, 1, 0);
+    is_u64(lrt_errors_cost(word, 0), LRT_LOG_ONE, "an eighth: twice as much");
+    is_u64(lrt_errors_cost(word, LRT_ERRORS_ONE / 16), 0,
+           "others fail half as often: chance");
+    ok(lrt_errors_cost(word, LRT_ERRORS_ONE / 32) > LRT_LOG_ONE / 2
+       && lrt_errors_cost(word, LRT_ERRORS_ONE / 32) < LRT_LOG_ONE * 3 / 4,
+       "a fourth: a part of it counts");
+    is_u64(lrt_errors_cost(word, LRT_ERRORS_ONE), 0, "others fail all");
+
+    word = after(0, 1000, 0, 0);
+    ok(lrt_errors_cost(word, 0) > 3 * LRT_LOG_ONE
+       && lrt_errors_cost(word, 0) < 3.2 * LRT_LOG_ONE, "all: nine times");
+    is_u64(lrt_errors_cost(word, UINT32_MAX), 0, "any number is defined");
 }
 
 
@@ -244,6 +293,50 @@ test_clearing(void)
     }
 
     ok(i < 10, "it is cleared after %u good answers", i);
+    ok(fx_quiet(&fx) == NULL, "valid");
+
+    fx_close(&fx);
+}
+
+
+/* answers that have no time, as those at the pace of clients */
+
+static void
+test_unmeasured(void)
+{
+    fx_t           fx;
+    uint32_t       i, of[2];
+    lrt_pick_t     pick;
+    lrt_outcome_t  out;
+
+    lt_open(&fx, 2, 1, 0);
+    memset(of, 0, sizeof(of));
+
+    fail(&fx, 1, 4);
+    ok(suspected(&fx, 1), "one of two failed four requests");
+
+    for (i = 0; i < 100; i++) {
+        (void) fx_pick(&fx, &pick);
+        (void) fx_end(&fx, &pick, LRT_ENDED_UNKNOWN);
+        of[pick.slot]++;
+    }
+
+    ok(of[0] == 50 && of[1] == 50, "no times are known: it has its turns");
+
+    lt_answer(&fx, 0, 10 * LT_MS, LT_SURE);
+    (void) fx_pick(&fx, &pick);
+    (void) fx_pick(&fx, &pick);
+    is_u64(pick.slot, 0, "once they are, others go before it");
+
+    memset(&out, 0, sizeof(lrt_outcome_t));
+    out.status = 200;
+    out.header = 10 * LT_MS;
+
+    for (i = 0; i < 6; i++) {
+        lt_end(&fx, 1, LRT_ENDED_WELL, &out);
+    }
+
+    ok(!suspected(&fx, 1), "six good headers clear it");
     ok(fx_quiet(&fx) == NULL, "valid");
 
     fx_close(&fx);

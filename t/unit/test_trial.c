@@ -325,7 +325,7 @@ test_cleared(void)
     out.failed = 1;
     out.time = 1;
 
-    for (i = 0; i < 100; i++) {
+    for (i = 0; i < 400; i++) {
         lt_end(&fx, 1, LRT_ENDED_FAILED, &out);
     }
 
