@@ -54,7 +54,7 @@
 #define LRT_STALLS_LONG      (3 * LRT_LOG_ONE)
 #define LRT_STALLS_GAIN      128
 #define LRT_STALLS_USUAL     1024
-#define LRT_STALLS_MEMORY    6000            /* ms in which half is forgotten */
+#define LRT_STALLS_MEMORY    12000           /* ms in which half is forgotten */
 
 /*
  * Answers with so many ms between them are not of the same stall, and so many

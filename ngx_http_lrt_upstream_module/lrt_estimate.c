@@ -408,7 +408,7 @@ lrt_recovers_e
 lrt_estimate_recovers(uint64_t word, uint64_t us, const lrt_norm_t *norm,
     uint64_t now)
 {
-    uint32_t  log, slow, typical;
+    uint32_t  slow, typical;
 
     if (!lrt_estimate_vague(word, norm, now)) {
         return LRT_RECOVERS_NOT;
@@ -421,14 +421,8 @@ lrt_estimate_recovers(uint64_t word, uint64_t us, const lrt_norm_t *norm,
         return LRT_RECOVERS_NOT;
     }
 
-    log = lrt_estimate_log(word);
-
-    if (log > norm->slow) {
-        return LRT_RECOVERS_SURELY;
-    }
-
-    return (log > typical / 2 + norm->slow / 2) ? LRT_RECOVERS_CLEARLY
-                                                : LRT_RECOVERS_MAYBE;
+    return (lrt_estimate_log(word) > norm->slow) ? LRT_RECOVERS_SURELY
+                                                 : LRT_RECOVERS_MAYBE;
 }
 
 

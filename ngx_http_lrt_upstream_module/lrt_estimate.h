@@ -112,7 +112,6 @@ uint32_t lrt_estimate_judge(uint64_t word, const lrt_norm_t *norm);
 typedef enum {
     LRT_RECOVERS_NOT = 0,
     LRT_RECOVERS_MAYBE,
-    LRT_RECOVERS_CLEARLY,                /* slow, not one that stalls */
     LRT_RECOVERS_SURELY                  /* it was too slow for that before */
 } lrt_recovers_e;
 

@@ -356,8 +356,7 @@ lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint32_t above, uint32_t idle)
 
 /*
  * Returns the server's new estimate.  One good answer after a trial: others
- * shall tell soon whether it lasts.  What a slow server was taken to stall for
- * was the beginning of that.  If it is so good that the server must have
+ * shall tell soon whether it lasts.  If it is so good that the server must have
  * changed, or the last of those that clear a suspect, all that is known is of
  * another time.
  */
@@ -387,11 +386,8 @@ lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
         lrt_least_time_ask(&t->hot[slot]);
     }
 
-    if (cleared || recovers >= LRT_RECOVERS_CLEARLY) {
-        lrt_store(errors, lrt_stalls_forget(lrt_load(errors)));
-    }
-
     if (cleared || (recovers == LRT_RECOVERS_SURELY && !suspected)) {
+        lrt_store(errors, lrt_stalls_forget(lrt_load(errors)));
         return lrt_estimate_add(0, time, now);
     }
 

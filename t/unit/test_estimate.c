@@ -642,13 +642,9 @@ test_recovers(void)
     is_u64(lrt_estimate_recovers(slow, 2600, &norm, 2000), LRT_RECOVERS_NOT,
            "4 times slower, and answers in 2.6 times the usual time");
     is_u64(lrt_estimate_recovers(slow, 2400, &norm, 2000),
-           LRT_RECOVERS_CLEARLY, "nearer by a third: it was slow");
-    is_u64(lrt_estimate_recovers(slow, 1, &norm, 2000), LRT_RECOVERS_CLEARLY,
+           LRT_RECOVERS_MAYBE, "nearer by a third: maybe it is well again");
+    is_u64(lrt_estimate_recovers(slow, 1, &norm, 2000), LRT_RECOVERS_MAYBE,
            "in no time: that may be chance as well");
-
-    slow = lrt_estimate_make(lrt_estimate_us(2300), 12, 1000);
-    is_u64(lrt_estimate_recovers(slow, 1000, &norm, 2000), LRT_RECOVERS_MAYBE,
-           "of one that is 2.3 times slower stalls may be a part of it");
 
     is_u64(lrt_estimate_recovers(slower, 7600, &norm, 2000), LRT_RECOVERS_NOT,
            "20 times slower, and in 7.6 times the usual time");

@@ -16,8 +16,6 @@ static void trial_well(uint32_t n);
 static void test_stall_after_pause(void);
 static void test_cleared(void);
 static void test_stalls_become_slow(void);
-static void test_slow_is_no_stall(void);
-static unsigned stalls_after(uint64_t time);
 static void open_stalling(fx_t *fx);
 static void stall(fx_t *fx, uint32_t times);
 static void test_trial_fails(void);
@@ -39,7 +37,6 @@ main(void)
     run(test_stall_after_pause);
     run(test_cleared);
     run(test_stalls_become_slow);
-    run(test_slow_is_no_stall);
     run(test_trial_fails);
     run(test_trial_new);
     run(test_lag);
@@ -383,44 +380,6 @@ test_stalls_become_slow(void)
     is_u64(lt_expected(&fx, 1), lt_expected(&fx, 0), "and all is forgotten");
 
     fx_close(&fx);
-}
-
-
-/*
- * The first long answers of a server that becomes slow look like stalls.  If it
- * was so slow when it is well again that they were none, they are forgotten.
- */
-
-static void
-test_slow_is_no_stall(void)
-{
-    ok(stalls_after(20 * LT_MS), "of one that was 2 times slower they are not");
-    ok(!stalls_after(30 * LT_MS), "of one that was 3 times slower they are");
-}
-
-
-/* whether it is held to stall after a good answer, when it took that long */
-
-static unsigned
-stalls_after(uint64_t time)
-{
-    fx_t      fx;
-    unsigned  stalls;
-
-    open_stalling(&fx);
-
-    fx.table.hot[1].estimate = lrt_estimate_make(lrt_estimate_us(time), 10,
-                                                 fx.now);
-    fx.now += 1000;
-    lt_answer(&fx, 1, 10 * LT_MS, 1);
-
-    stalls = lrt_stalls_stalling(fx.table.health[1].errors);
-    ok(lrt_estimate_samples(fx.table.hot[1].estimate) > 1,
-       "that it was slow is not forgotten");
-
-    fx_close(&fx);
-
-    return stalls;
 }
 
 
