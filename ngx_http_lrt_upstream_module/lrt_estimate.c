@@ -70,8 +70,7 @@ static uint64_t lrt_estimate_move(uint64_t word, uint32_t log, uint32_t idle,
     uint64_t now);
 static uint32_t lrt_estimate_kind(uint32_t log, const lrt_norm_t *norm);
 static uint32_t lrt_estimate_likely(uint64_t word, const lrt_norm_t *norm);
-static unsigned lrt_estimate_vague(uint64_t word, const lrt_norm_t *norm,
-    uint64_t now);
+static unsigned lrt_estimate_vague(uint64_t word, uint64_t now);
 static uint64_t lrt_estimate_gain(uint32_t count, uint32_t idle);
 
 
@@ -410,14 +409,23 @@ lrt_estimate_recovers(uint64_t word, uint64_t us, const lrt_norm_t *norm,
 {
     uint32_t  slow, typical;
 
-    if (!lrt_estimate_vague(word, norm, now)) {
-        return LRT_RECOVERS_NOT;
+    typical = norm->typical;
+
+    if (word == 0 || typical == 0) {
+        return LRT_RECOVERS_NOTHING;
     }
 
-    typical = norm->typical;
+    if (!lrt_estimate_vague(word, now)) {
+        return LRT_RECOVERS_IN_USE;
+    }
+
     slow = lrt_estimate_judge(word, norm);
 
-    if (slow <= typical || lrt_estimate_us(us) >= slow - (slow - typical) / 3) {
+    if (slow <= typical) {
+        return LRT_RECOVERS_NOTHING;
+    }
+
+    if (lrt_estimate_us(us) >= slow - (slow - typical) / 3) {
         return LRT_RECOVERS_NOT;
     }
 
@@ -429,7 +437,9 @@ lrt_estimate_recovers(uint64_t word, uint64_t us, const lrt_norm_t *norm,
 uint64_t
 lrt_estimate_doubt(uint64_t word, const lrt_norm_t *norm, uint64_t now)
 {
-    if (!lrt_estimate_vague(word, norm, now)
+    if (word == 0
+        || norm->typical == 0
+        || !lrt_estimate_vague(word, now)
         || lrt_estimate_judge(word, norm) <= norm->typical)
     {
         return word;
@@ -443,11 +453,10 @@ lrt_estimate_doubt(uint64_t word, const lrt_norm_t *norm, uint64_t now)
 /* little is known of it, or little of late */
 
 static unsigned
-lrt_estimate_vague(uint64_t word, const lrt_norm_t *norm, uint64_t now)
+lrt_estimate_vague(uint64_t word, uint64_t now)
 {
-    return word && norm->typical
-           && (lrt_word_count(word) < LRT_COUNT_FEW
-               || lrt_estimate_age(word, now) >= LRT_FRESH);
+    return lrt_word_count(word) < LRT_COUNT_FEW
+           || lrt_estimate_age(word, now) >= LRT_FRESH;
 }
 
 

@@ -110,7 +110,9 @@ uint32_t lrt_estimate_judge(uint64_t word, const lrt_norm_t *norm);
  */
 
 typedef enum {
-    LRT_RECOVERS_NOT = 0,
+    LRT_RECOVERS_NOTHING = 0,            /* it was not slow, or is not known */
+    LRT_RECOVERS_IN_USE,                 /* there are many answers of late */
+    LRT_RECOVERS_NOT,
     LRT_RECOVERS_MAYBE,
     LRT_RECOVERS_SURELY                  /* it was too slow for that before */
 } lrt_recovers_e;

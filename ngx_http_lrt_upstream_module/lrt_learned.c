@@ -173,7 +173,7 @@ lrt_learned_set(lrt_table_t *t, uint32_t slot,
         /* the next trial waits until others have answered */
 
         answers = lrt_spread_samples(lrt_load(&t->head->learned.spread));
-        lrt_store(&t->hot[slot].trial, lrt_trial(now - age, answers));
+        lrt_store(&t->hot[slot].trial, lrt_trial(now - age, 0, answers));
     }
 
     errors = lrt_learned_part(server->errors, LRT_ERRORS_ONE);

@@ -53,8 +53,12 @@
 
 #define LRT_TRIAL_MIN          1000
 #define LRT_TRIAL_MAX          10000
-#define LRT_TRIAL_SAMPLES      16
+#define LRT_TRIAL_LEAST        16
 #define LRT_TRIAL_MANY         2500
+
+/* who always was slow comes so many times later */
+
+#define LRT_TRIAL_LATER        3
 
 /* instead of the time of the last pick */
 
@@ -406,6 +410,40 @@ lrt_least_time_known(const lrt_score_t *score)
 
 
 void
+lrt_least_time_answered(lrt_hot_t *hot, lrt_recovers_e recovers)
+{
+    uint32_t  credit;
+    uint64_t  last;
+
+    last = lrt_load(&hot->trial);
+    credit = lrt_trial_credit(last);
+
+    switch (recovers) {
+
+    case LRT_RECOVERS_NOTHING:
+        return;
+
+    case LRT_RECOVERS_IN_USE:
+        credit = LRT_TRIAL_CREDIT;
+        break;
+
+    case LRT_RECOVERS_NOT:
+        credit -= (credit > 0);
+        break;
+
+    default:
+        lrt_least_time_ask(hot);
+        return;
+    }
+
+    if (credit != lrt_trial_credit(last)) {
+        lrt_store(&hot->trial, lrt_trial(lrt_trial_stamp(last), credit,
+                                         lrt_trial_samples(last)));
+    }
+}
+
+
+void
 lrt_least_time_ask(lrt_hot_t *hot)
 {
     uint64_t  last;
@@ -413,7 +451,8 @@ lrt_least_time_ask(lrt_hot_t *hot)
     last = lrt_load(&hot->trial);
 
     lrt_store(&hot->trial,
-              lrt_trial(LRT_TRIAL_SOON, lrt_trial_samples(last)));
+              lrt_trial(LRT_TRIAL_SOON, lrt_trial_credit(last),
+                        lrt_trial_samples(last)));
 }
 
 
@@ -481,7 +520,8 @@ lrt_least_time_probation(const lrt_score_t *score)
  * out when it is well again, or whether a new one is any good.  One request
  * is sent there now and then: when it has not been asked for about as long as
  * it takes to answer, and others have answered more in the meantime than its
- * turn would be.
+ * turn would be.  One that was never in use, or disappointed often since, is
+ * likely to be a slow machine.
  */
 
 static uint64_t
@@ -513,16 +553,25 @@ lrt_least_time_trial(const lrt_score_t *score)
         idle = lrt_estimate_age(word, score->now);
     }
 
-    others = lrt_spread_samples(score->norm.spread) - lrt_trial_samples(last);
+    others = (lrt_spread_samples(score->norm.spread)
+              - lrt_trial_samples(last)) & LRT_TRIAL_SAMPLES;
 
     if (lrt_trial_stamp(last) == LRT_TRIAL_SOON) {
         wait = 0;
 
-    } else if (others >= LRT_TRIAL_MANY) {
+    } else {
 
         /* among so many requests, one more is not noticed */
 
-        wait /= 2;
+        if (others >= LRT_TRIAL_MANY) {
+            wait /= 2;
+        }
+
+        if (lrt_trial_credit(last) == 0
+            && lrt_estimate_judge(word, &score->norm) > score->norm.typical)
+        {
+            wait *= LRT_TRIAL_LATER;
+        }
     }
 
     if (idle < wait) {
@@ -532,7 +581,7 @@ lrt_least_time_trial(const lrt_score_t *score)
     /* who gets half of what he would if all were equal is in use */
 
     least = score->known * 2;
-    least = (least > LRT_TRIAL_SAMPLES) ? least : LRT_TRIAL_SAMPLES;
+    least = (least > LRT_TRIAL_LEAST) ? least : LRT_TRIAL_LEAST;
 
     return (others < least) ? score->now + LRT_TRIAL_MIN : score->now;
 }

@@ -14,12 +14,20 @@
 #include "lrt_method.h"
 
 
-/* the last pick: time in ms, and how many samples the group had */
+/*
+ * The last pick: time in ms, how many trials may still disappoint (4 bits), and
+ * how many samples the group had (28).
+ */
 
-#define lrt_trial(now, samples)                                               \
-    ((uint64_t) (uint32_t) (now) << 32 | (samples))
+#define LRT_TRIAL_CREDIT         15
+#define LRT_TRIAL_SAMPLES        ((1 << 28) - 1)
+
+#define lrt_trial(now, credit, samples)                                       \
+    ((uint64_t) (uint32_t) (now) << 32 | (uint32_t) (credit) << 28            \
+     | ((samples) & LRT_TRIAL_SAMPLES))
 #define lrt_trial_stamp(word)    ((uint32_t) ((word) >> 32))
-#define lrt_trial_samples(word)  ((uint32_t) (word))
+#define lrt_trial_credit(word)   ((uint32_t) (word) >> 28)
+#define lrt_trial_samples(word)  ((uint32_t) (word) & LRT_TRIAL_SAMPLES)
 
 /* the age of requests that take longer than they should, ms, and when */
 
@@ -44,6 +52,10 @@ uint64_t lrt_least_time_known(const lrt_score_t *score);
 
 void lrt_least_time_lag(lrt_table_t *t, uint32_t slot, unsigned header,
     uint64_t age, uint64_t now);
+
+/* what an answer says of the next trial */
+
+void lrt_least_time_answered(lrt_hot_t *hot, lrt_recovers_e recovers);
 
 /* the server shall be tried as soon as others have answered some */
 

@@ -256,15 +256,18 @@ static void
 lrt_select_stamp(const lrt_view_t *view, uint32_t slot)
 {
     uint32_t      samples;
+    uint64_t      last;
     lrt_table_t  *t;
 
     t = view->table;
+    last = lrt_load(&t->hot[slot].trial);
 
     samples = lrt_method(view->policy->method)->due
               ? lrt_spread_samples(lrt_load(&t->head->learned.spread))
-              : lrt_trial_samples(lrt_load(&t->hot[slot].trial));
+              : lrt_trial_samples(last);
 
-    lrt_store(&t->hot[slot].trial, lrt_trial(view->now, samples));
+    lrt_store(&t->hot[slot].trial,
+              lrt_trial(view->now, lrt_trial_credit(last), samples));
 }
 
 
@@ -382,9 +385,7 @@ lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
     lrt_typical_norm(t, &norm);
     recovers = lrt_estimate_recovers(before, time, &norm, now);
 
-    if (recovers) {
-        lrt_least_time_ask(&t->hot[slot]);
-    }
+    lrt_least_time_answered(&t->hot[slot], recovers);
 
     if (cleared || (recovers == LRT_RECOVERS_SURELY && !suspected)) {
         lrt_store(errors, lrt_stalls_forget(lrt_load(errors)));

@@ -657,16 +657,21 @@ test_recovers(void)
         busy = lrt_estimate_add(busy, 20000, 1000);
     }
 
-    is_u64(lrt_estimate_recovers(busy, 1000, &norm, 1499), LRT_RECOVERS_NOT,
+    is_u64(lrt_estimate_recovers(busy, 1000, &norm, 1499),
+           LRT_RECOVERS_IN_USE,
            "a hundred slow answers half a second ago say more than one");
     is_u64(lrt_estimate_recovers(busy, 1000, &norm, 1500),
            LRT_RECOVERS_SURELY, "later they do not");
 
-    is_u64(lrt_estimate_recovers(0, 1, &norm, 2000), LRT_RECOVERS_NOT,
+    is_u64(lrt_estimate_recovers(lrt_estimate_make(norm.typical, 5, 1000), 1,
+                                 &norm, 2000), LRT_RECOVERS_NOTHING,
+           "one that is not slow");
+
+    is_u64(lrt_estimate_recovers(0, 1, &norm, 2000), LRT_RECOVERS_NOTHING,
            "nobody knows what it was like before");
 
     norm.typical = 0;
-    is_u64(lrt_estimate_recovers(slower, 1, &norm, 2000), LRT_RECOVERS_NOT,
+    is_u64(lrt_estimate_recovers(slower, 1, &norm, 2000), LRT_RECOVERS_NOTHING,
            "or the others");
 }
 

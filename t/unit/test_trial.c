@@ -10,6 +10,8 @@
 
 
 static void test_trial_wait(void);
+static void test_trial_later(void);
+static void later(fx_t *fx, uint32_t times);
 static void test_trial(void);
 static void test_trial_well(void);
 static void trial_well(uint32_t n);
@@ -32,6 +34,7 @@ main(void)
     tap_begin();
 
     run(test_trial_wait);
+    run(test_trial_later);
     run(test_trial);
     run(test_trial_well);
     run(test_stall_after_pause);
@@ -87,7 +90,7 @@ test_trial_wait(void)
 
     for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 
-        hot.trial = lrt_trial(now, 0);
+        hot.trial = lrt_trial(now, 15, 0);
         hot.estimate = lrt_estimate_add(0, known[i].us, now);
         hot.inflight = 0;
 
@@ -110,14 +113,14 @@ test_trial_wait(void)
         is_u64(method->due(&s), UINT64_MAX, "nor with a request there");
     }
 
-    hot.trial = lrt_trial(s.now + 3, 0);
+    hot.trial = lrt_trial(s.now + 3, 15, 0);
     hot.inflight = 0;
     check(method->key(&s) > 0, "asked by one whose clock was read later");
 
     /* a sample that came late is as good as a pick */
 
     hot.inflight = 0;
-    hot.trial = lrt_trial(now, 0);
+    hot.trial = lrt_trial(now, 15, 0);
     hot.estimate = lrt_estimate_add(0, 1 << 10, now + 700);
     s.now = now + 1000;
 
@@ -125,16 +128,91 @@ test_trial_wait(void)
 
     /* others have to answer in the meantime */
 
-    hot.trial = lrt_trial(now, 85);
+    hot.trial = lrt_trial(now, 15, 85);
     s.now = now + 60000;
     ok(method->key(&s) > 0, "15 samples of others: no trial");
     is_u64(method->due(&s), s.now + 1000, "it is looked at again later");
 
-    hot.trial = lrt_trial(now, 84);
+    hot.trial = lrt_trial(now, 15, 84);
     is_u64(method->key(&s), 0, "16 samples: a trial");
 
     s.norm.typical = 0;
     ok(method->key(&s) > 0, "in a group that knows nothing there is none");
+}
+
+
+/* who never was in use comes later, and so does who disappoints too often */
+
+static void
+test_trial_later(void)
+{
+    fx_t        fx;
+    uint32_t    i;
+    uint64_t   *trial;
+    lrt_pick_t  pick;
+
+    lt_open(&fx, 4, 1, 0);
+    trial = &fx.table.hot[1].trial;
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(&fx, i, (i == 1 ? 400 : 10) * LT_MS, 3);
+    }
+
+    is_u64(lrt_trial_credit(*trial), 0, "three answers are no use of it");
+
+    fx.now += 2998;
+    later(&fx, 32);
+    ok(lt_next(&fx) != 1, "it always was slow: no trial for three seconds");
+
+    later(&fx, 1);
+    (void) fx_pick(&fx, &pick);
+    is_u64(pick.slot, 1, "then it is tried");
+    lt_finish(&fx, &pick, 400 * LT_MS);
+
+    lt_answer(&fx, 1, 10 * LT_MS, LT_SURE);
+    is_u64(lrt_trial_credit(*trial), LRT_TRIAL_CREDIT, "it is in use");
+
+    lt_answer(&fx, 1, 400 * LT_MS, LT_SURE);
+
+    for (i = LRT_TRIAL_CREDIT; i > 0; i--) {
+
+        fx.now += 999;
+        later(&fx, 32);
+        (void) fx_pick(&fx, &pick);
+
+        if (!check(pick.slot == 1, "slow: it is tried each second, %u", i)) {
+            return;
+        }
+
+        lt_finish(&fx, &pick, 400 * LT_MS);
+
+        if (!check(lrt_trial_credit(*trial) == i - 1, "it is slow")) {
+            return;
+        }
+    }
+
+    fx.now += 2998;
+    later(&fx, 32);
+    ok(lt_next(&fx) != 1, "after fifteen it has to wait again");
+
+    later(&fx, 1);
+    ok(lt_next(&fx) == 1, "for three seconds");
+    ok(fx_quiet(&fx) == NULL, "valid");
+
+    fx_close(&fx);
+}
+
+
+/* a millisecond later the others have answered so many */
+
+static void
+later(fx_t *fx, uint32_t times)
+{
+    fx->now++;
+
+    lt_answer(fx, 0, 10 * LT_MS, times);
+    lt_answer(fx, 2, 10 * LT_MS, times);
+    lt_answer(fx, 3, 10 * LT_MS, times);
 }
 
 

@@ -281,7 +281,8 @@ cost_estimates(void)
 
     for (i = 0; i < fx.table.capacity; i++) {
         fx.table.hot[i].estimate = word[i % TIMES];
-        fx.table.hot[i].trial = lrt_trial(fx.now, lrt_spread_samples(*spread));
+        fx.table.hot[i].trial = lrt_trial(fx.now, 0,
+                                          lrt_spread_samples(*spread));
     }
 }
 
