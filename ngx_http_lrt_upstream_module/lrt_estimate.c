@@ -39,6 +39,11 @@
 #define LRT_SPREAD_SHIFT     8
 #define LRT_SQUARE_SHIFT     7
 
+/* what answers differ by before any came, as if that were known from some */
+
+#define LRT_SPREAD_FIRST     (LRT_LOG_ONE * 3 / 2)
+#define LRT_SPREAD_SUPPOSED  16
+
 /*
  * A difference of a third of an octave is never sure, and of few samples, over
  * their number, a longer time by some octaves, or a shorter one: in logarithms
@@ -227,27 +232,29 @@ lrt_estimate_above(uint64_t word, uint64_t us)
 
 /*
  * A mean of squares: of answers that are nearly all alike, but for a few that
- * take a hundred times as long, it is the few that count.
+ * take a hundred times as long, it is the few that count.  The first answers
+ * of a group say little of it, and the first one of each server may well be
+ * the longest.
  */
 
 uint64_t
 lrt_spread_add(uint64_t word, uint32_t deviation)
 {
     int64_t   mean, square;
-    uint64_t  samples;
+    uint64_t  samples, among;
 
     samples = (uint64_t) lrt_spread_samples(word) + 1;
-    mean = (uint32_t) word;
+    mean = word ? (uint32_t) word : lrt_estimate_square(LRT_SPREAD_FIRST);
 
     /* a count that wraps forgets nothing */
 
     samples = (samples > UINT32_MAX) ? LRT_SPREAD_SAMPLES : samples;
 
-    square = lrt_estimate_square(deviation);
+    among = samples + LRT_SPREAD_SUPPOSED;
+    among = (among < LRT_SPREAD_SAMPLES) ? among : LRT_SPREAD_SAMPLES;
 
-    mean += (square - mean)
-            / (int64_t) (samples < LRT_SPREAD_SAMPLES ? samples
-                                                      : LRT_SPREAD_SAMPLES);
+    square = lrt_estimate_square(deviation);
+    mean += (square - mean) / (int64_t) among;
 
     return samples << 32 | (uint64_t) mean;
 }

@@ -30,7 +30,7 @@
 
 #define LRT_LEAST_TIME_DOUBT   LRT_LOG_ONE
 
-/* until it has answered so often, a request in flight counts for so many */
+/* a server is new until it answered so often; a request there counts as many */
 
 #define LRT_PROBATION_SAMPLES  3
 #define LRT_PROBATION_COST     16
@@ -521,7 +521,7 @@ lrt_least_time_probation(const lrt_score_t *score)
  * is sent there now and then: when it has not been asked for about as long as
  * it takes to answer, and others have answered more in the meantime than its
  * turn would be.  One that was never in use, or disappointed often since, is
- * likely to be a slow machine.
+ * likely to be a slow machine, but its first answers alone do not say so.
  */
 
 static uint64_t
@@ -568,6 +568,7 @@ lrt_least_time_trial(const lrt_score_t *score)
         }
 
         if (lrt_trial_credit(last) == 0
+            && lrt_estimate_samples(word) >= LRT_PROBATION_SAMPLES
             && lrt_estimate_judge(word, &score->norm) > score->norm.typical)
         {
             wait *= LRT_TRIAL_LATER;

@@ -474,9 +474,25 @@ test_spread(void)
     ok(near(lrt_spread_deviation(spread), 5000, 600),
        "the old ones are forgotten: %u", lrt_spread_deviation(spread));
 
-    spread = lrt_spread_add(0, 30 * LRT_LOG_ONE);
+    for (i = 0; i < 10000; i++) {
+        spread = lrt_spread_add(spread, 30 * LRT_LOG_ONE);
+    }
+
     ok(near(lrt_spread_deviation(spread), 30 * LRT_LOG_ONE, 500),
        "the largest one that there is");
+
+    spread = 0;
+
+    for (i = 0; i < 100; i++) {
+        spread = lrt_spread_add(spread, LRT_LOG_ONE / 10);
+
+        if (i == 0) {
+            ok(lrt_spread_deviation(spread) > LRT_LOG_ONE,
+               "one answer does not say that all are alike");
+        }
+    }
+
+    ok(lrt_spread_deviation(spread) < LRT_LOG_ONE * 2 / 3, "a hundred may");
 
     /* one of a hundred that is far off */
 

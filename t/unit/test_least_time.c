@@ -22,6 +22,7 @@ static void test_between(void);
 static void test_weights(void);
 static void test_kinds(void);
 static void test_nothing_known(void);
+static void test_first_answers(void);
 static void test_better_wins(void);
 static void test_sample(void);
 static void test_failures(void);
@@ -46,6 +47,7 @@ main(void)
     run(test_weights);
     run(test_kinds);
     run(test_nothing_known);
+    run(test_first_answers);
     run(test_better_wins);
     run(test_sample);
     run(test_failures);
@@ -566,6 +568,46 @@ test_nothing_known(void)
 
     ok(fx_quiet(&fx) == NULL, "valid");
 
+    fx_close(&fx);
+}
+
+
+/* who happens to be slower once, when all is new, is no slow server */
+
+static void
+test_first_answers(void)
+{
+    fx_t        fx;
+    uint32_t    i, count[2];
+    lrt_pick_t  pick;
+
+    memset(count, 0, sizeof(count));
+
+    lt_open(&fx, 2, 1, 0);
+
+    for (i = 0; i < 20; i++) {
+        (void) fx_pick(&fx, &pick);
+        lt_finish(&fx, &pick, (i == 0 ? 30 : 10) * LT_MS);
+        count[pick.slot]++;
+    }
+
+    is_u64(count[0], 10, "requests one at a time: each server has half");
+    is_u64(count[1], 10, "of them");
+    fx_close(&fx);
+
+    /* and who is that much slower each time does not need all of them */
+
+    memset(count, 0, sizeof(count));
+
+    lt_open(&fx, 2, 1, 0);
+
+    for (i = 0; i < 100; i++) {
+        (void) fx_pick(&fx, &pick);
+        lt_finish(&fx, &pick, (pick.slot ? 10 : 50) * LT_MS);
+        count[pick.slot]++;
+    }
+
+    ok(count[0] < 10, "five times as slow: %u of 100 requests", count[0]);
     fx_close(&fx);
 }
 

@@ -200,6 +200,23 @@ test_trial_later(void)
     ok(fx_quiet(&fx) == NULL, "valid");
 
     fx_close(&fx);
+
+    /* the first answers of a server may be its longest */
+
+    lt_open(&fx, 4, 1, 0);
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(&fx, i, (i == 1 ? 400 : 10) * LT_MS, i == 1 ? 1 : LT_SURE);
+    }
+
+    fx.now += 998;
+    later(&fx, 32);
+    ok(lt_next(&fx) != 1, "a single answer, and that long");
+
+    later(&fx, 1);
+    ok(lt_next(&fx) == 1, "it is tried after a second");
+
+    fx_close(&fx);
 }
 
 
