@@ -226,8 +226,7 @@ lrt_best_among(const lrt_view_t *view, const lrt_best_t *best)
     turns = LRT_TIES_TURNS * best->blocks;
     turns = (turns < LRT_DRAWS_MANY) ? turns : LRT_DRAWS_MANY;
 
-    most = (uint32_t) ((uint64_t) view->schedule.n * looked
-                       / ((uint64_t) turns * best->blocks)) + 1;
+    most = view->schedule.n * looked / (turns * best->blocks) + 1;
     most = (most < LRT_TIES) ? most : LRT_TIES;
 
     ties.n = 0;

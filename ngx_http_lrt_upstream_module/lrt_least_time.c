@@ -148,7 +148,13 @@ lrt_least_time_key(const lrt_score_t *score)
 
     cost = score->cost ? score->cost : lrt_least_time_cost(score);
 
-    queue = (queue << LRT_LEAST_TIME_SHIFT) / score->params->weight;
+    queue <<= LRT_LEAST_TIME_SHIFT;
+
+    /* a division is dear, and most servers weigh 1 */
+
+    if (score->params->weight != 1) {
+        queue /= score->params->weight;
+    }
 
     requests = lrt_log2(queue) * score->power / LRT_CROWD_ONE;
     one = ((uint64_t) LRT_LEAST_TIME_SHIFT << 32) * score->power

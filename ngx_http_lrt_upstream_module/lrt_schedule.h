@@ -43,10 +43,14 @@ void lrt_schedule_build(lrt_schedule_t *s, uint64_t *reach, uint32_t *guide,
 
 uint32_t lrt_schedule_at(const lrt_schedule_t *s, uint64_t turn);
 
-/* the same in two steps, as turns that follow each other need no division */
+/*
+ * The same in two steps, as turns that follow each other need no division; and
+ * one needs only one where all weights are equal.
+ */
 
 #define lrt_schedule_start(s, turn)                                           \
-    ((turn) % (s)->total * (s)->stride % (s)->total)
+    ((s)->stride == 1 ? (turn) % (s)->total                                   \
+                      : (turn) % (s)->total * (s)->stride % (s)->total)
 
 #define lrt_schedule_step(s, point)                                           \
     (((point) + (s)->stride < (s)->total) ? (point) + (s)->stride             \
