@@ -23,6 +23,10 @@
 
 #define LRT_SELECT_TRIES     128
 
+/* of fewer answers nobody knows what is long for that server */
+
+#define LRT_SELECT_KNOWN     3
+
 
 static void lrt_select_stamp(const lrt_view_t *view, uint32_t slot);
 static void lrt_select_reason(const lrt_view_t *view, const lrt_ask_t *ask,
@@ -30,7 +34,7 @@ static void lrt_select_reason(const lrt_view_t *view, const lrt_ask_t *ask,
 static unsigned lrt_select_errors(lrt_table_t *t, uint32_t slot,
     unsigned failed);
 static unsigned lrt_select_stalls(lrt_table_t *t, uint32_t slot,
-    uint32_t above, uint32_t idle);
+    uint64_t before, uint64_t time, uint64_t now);
 static uint64_t lrt_select_answered(lrt_table_t *t, uint32_t slot,
     uint64_t before, uint64_t time, uint64_t now);
 static void lrt_select_crowd(lrt_table_t *t, const lrt_pick_t *pick,
@@ -330,30 +334,39 @@ lrt_select_errors(lrt_table_t *t, uint32_t slot, unsigned failed)
 /* returns whether it is a stall that says nothing yet about other answers */
 
 static unsigned
-lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint32_t above, uint32_t idle)
+lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint64_t before, uint64_t time,
+    uint64_t now)
 {
-    uint64_t  before, after, usual, *stalls;
+    uint32_t  above, idle;
+    uint64_t  old, new, usual, *stalls;
+
+    if (lrt_estimate_samples(before) < LRT_SELECT_KNOWN) {
+        return 0;
+    }
+
+    above = lrt_estimate_above(before, time);
+    idle = lrt_estimate_age(before, now);
 
     stalls = &t->head->learned.stalls;
 
-    before = lrt_load(stalls);
-    after = lrt_stalls_usual(before, above);
+    old = lrt_load(stalls);
+    new = lrt_stalls_usual(old, above);
 
-    if (after != before) {
-        lrt_store(stalls, after);
+    if (new != old) {
+        lrt_store(stalls, new);
     }
 
-    usual = after;
+    usual = new;
     stalls = &t->health[slot].errors;
 
-    before = lrt_load(stalls);
-    after = lrt_stalls_add(before, above, idle, usual);
+    old = lrt_load(stalls);
+    new = lrt_stalls_add(old, above, idle, usual);
 
-    if (after != before) {
-        lrt_store(stalls, after);
+    if (new != old) {
+        lrt_store(stalls, new);
     }
 
-    return lrt_stalls_alone(before, above);
+    return lrt_stalls_alone(old, above);
 }
 
 
@@ -379,8 +392,7 @@ lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
     suspected = lrt_select_errors(t, slot, 0);
     cleared = (cleared && !suspected);
 
-    alone = lrt_select_stalls(t, slot, lrt_estimate_above(before, time),
-                              lrt_estimate_age(before, now));
+    alone = lrt_select_stalls(t, slot, before, time, now);
 
     lrt_typical_norm(t, &norm);
     recovers = lrt_estimate_recovers(before, time, &norm, now);

@@ -415,16 +415,16 @@ test_stalls_slow(void)
     uint32_t  i;
     uint64_t  word;
 
-    word = lrt_stalls_add(0, 3 * LRT_LOG_ONE, 1, 0);
-    is_u64(word, 0, "8 times as long: as nothing");
+    word = lrt_stalls_add(0, 2 * LRT_LOG_ONE, 1, 0);
+    is_u64(word, 0, "4 times as long: as nothing");
 
-    word = lrt_stalls_add(0, 3 * LRT_LOG_ONE + 1, 1, 0);
+    word = lrt_stalls_add(0, 2 * LRT_LOG_ONE + 1, 1, 0);
     ok(!lrt_stalls_alone(word, 7 * LRT_LOG_ONE), "more: a long answer");
     is_u64(lrt_stalls_part(word), 0, "that is no stall");
 
     for (i = 0; i < 200; i++) {
         word = lrt_stalls_add(word, 7 * LRT_LOG_ONE, 1, 0);
-        word = lrt_stalls_add(word, 4 * LRT_LOG_ONE, 1000, 0);
+        word = lrt_stalls_add(word, 3 * LRT_LOG_ONE, 1000, 0);
     }
 
     ok(lrt_stalls_part(word) == 0 && !lrt_stalls_stalling(word),

@@ -16,6 +16,7 @@ static void test_trial(void);
 static void test_trial_well(void);
 static void trial_well(uint32_t n);
 static void test_stall_after_pause(void);
+static void test_stall_of_new(void);
 static void test_cleared(void);
 static void test_stalls_become_slow(void);
 static void open_stalling(fx_t *fx);
@@ -38,6 +39,7 @@ main(void)
     run(test_trial);
     run(test_trial_well);
     run(test_stall_after_pause);
+    run(test_stall_of_new);
     run(test_cleared);
     run(test_stalls_become_slow);
     run(test_trial_fails);
@@ -393,6 +395,30 @@ test_stall_after_pause(void)
 
     ok(lrt_estimate_time(lrt_estimate_log(fx.table.hot[1].estimate))
        > 80 * LT_MS, "twice: ten times slower");
+
+    fx_close(&fx);
+}
+
+
+/* of a server that is new nobody knows what is long */
+
+static void
+test_stall_of_new(void)
+{
+    fx_t  fx;
+
+    lt_open(&fx, 2, 1, 0);
+
+    lt_answer(&fx, 0, 10 * LT_MS, LT_SURE);
+
+    lt_answer(&fx, 1, 1, 2);
+    lt_answer(&fx, 1, 10 * LT_MS, 1);
+    is_u64(lrt_stalls_part(fx.table.health[1].errors), 0,
+           "two short answers, and one that is not");
+
+    lt_answer(&fx, 1, 10 * LT_MS, LT_SURE);
+    lt_answer(&fx, 1, 2000 * LT_MS, 1);
+    ok(lrt_stalls_part(fx.table.health[1].errors) > 0, "later it is a stall");
 
     fx_close(&fx);
 }
