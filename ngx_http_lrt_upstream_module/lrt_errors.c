@@ -45,13 +45,13 @@
 
 /*
  * So many octaves above the others is a stall, 32 times as long; and so many
- * are long for an answer that is none, 4 times.  Weights of an answer, for the
+ * are long for one that is none, 4.8 times.  Weights of an answer, for the
  * server and for the group; what a server did is forgotten at the latest in
  * some seconds, as there may be no answers that disprove it.
  */
 
 #define LRT_STALL            (5 * LRT_LOG_ONE)
-#define LRT_STALLS_LONG      (2 * LRT_LOG_ONE)
+#define LRT_STALLS_LONG      (LRT_LOG_ONE * 9 / 4)
 #define LRT_STALLS_GAIN      128
 #define LRT_STALLS_USUAL     1024
 #define LRT_STALLS_MEMORY    12000           /* ms in which half is forgotten */

@@ -415,10 +415,10 @@ test_stalls_slow(void)
     uint32_t  i;
     uint64_t  word;
 
-    word = lrt_stalls_add(0, 2 * LRT_LOG_ONE, 1, 0);
-    is_u64(word, 0, "4 times as long: as nothing");
+    word = lrt_stalls_add(0, LRT_LOG_ONE * 9 / 4, 1, 0);
+    is_u64(word, 0, "4.8 times as long: as nothing");
 
-    word = lrt_stalls_add(0, 2 * LRT_LOG_ONE + 1, 1, 0);
+    word = lrt_stalls_add(0, LRT_LOG_ONE * 9 / 4 + 1, 1, 0);
     ok(!lrt_stalls_alone(word, 7 * LRT_LOG_ONE), "more: a long answer");
     is_u64(lrt_stalls_part(word), 0, "that is no stall");
 
