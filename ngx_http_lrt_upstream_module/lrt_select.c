@@ -347,16 +347,17 @@ lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint64_t before, uint64_t time,
     above = lrt_estimate_above(before, time);
     idle = lrt_estimate_age(before, now);
 
+    /* usual is what was before: a stall does not make stalls usual at once */
+
     stalls = &t->head->learned.stalls;
 
-    old = lrt_load(stalls);
-    new = lrt_stalls_usual(old, above);
+    usual = lrt_load(stalls);
+    new = lrt_stalls_usual(usual, above);
 
-    if (new != old) {
+    if (new != usual) {
         lrt_store(stalls, new);
     }
 
-    usual = new;
     stalls = &t->health[slot].errors;
 
     old = lrt_load(stalls);
