@@ -5,7 +5,6 @@
 
 
 #include "lrt_errors.h"
-#include "lrt_estimate.h"
 #include "lrt_fixed.h"
 
 
@@ -44,16 +43,13 @@
 #define LRT_ERRORS_NONE      (LRT_ERRORS_ONE / 256)
 
 /*
- * So many octaves above the others is a stall, 32 times as long; and so many
- * are long for one that is none, 4.8 times.  Weights of an answer, for the
- * server and for the group; what a server did is forgotten at the latest in
- * some seconds, as there may be no answers that disprove it.
+ * So many octaves above the others are long for one that is no stall, 4.8
+ * times.  The weight of an answer; what a server did is forgotten at the latest
+ * in some seconds, as there may be no answers that disprove it.
  */
 
-#define LRT_STALL            (5 * LRT_LOG_ONE)
 #define LRT_STALLS_LONG      (LRT_LOG_ONE * 9 / 4)
 #define LRT_STALLS_GAIN      128
-#define LRT_STALLS_USUAL     1024
 #define LRT_STALLS_MEMORY    12000           /* ms in which half is forgotten */
 
 /*
@@ -225,14 +221,6 @@ uint64_t
 lrt_stalls_forget(uint64_t word)
 {
     return lrt_errors_of(word) & ~(LRT_ERRORS_STALLS|LRT_ERRORS_ROWS);
-}
-
-
-uint64_t
-lrt_stalls_usual(uint64_t usual, uint32_t above)
-{
-    return usual - usual / LRT_STALLS_USUAL
-           + (above > LRT_STALL ? LRT_STALLS_ONE / LRT_STALLS_USUAL : 0);
 }
 
 

@@ -19,11 +19,15 @@
 #define _LRT_ERRORS_H_INCLUDED_
 
 
-#include "lrt_types.h"
+#include "lrt_estimate.h"
 
 
 #define LRT_ERRORS_ONE       65536
 #define LRT_STALLS_ONE       (1 << 24)
+
+/* so many octaves above what a server takes else is a stall, 32 times */
+
+#define LRT_STALL            (5 * LRT_LOG_ONE)
 
 
 /* the mean part of the n - 1 others; "sum" is that of all parts */
@@ -41,8 +45,8 @@ unsigned lrt_errors_suspected(uint64_t word);
 
 /*
  * An answer that was so far, as a logarithm, above what the server takes else;
- * "idle" is the time since the last one, ms.  "usual" is the part of the group.
- * Only stalls that are alone count.
+ * "idle" is the time since the last one, ms; "usual" is what lrt_tail_usual()
+ * says.  Only stalls that are alone count.
  */
 
 uint64_t lrt_stalls_add(uint64_t word, uint32_t above, uint32_t idle,
@@ -60,10 +64,6 @@ unsigned lrt_stalls_alone(uint64_t word, uint32_t above);
 /* the server was slow, and is well again: they were no stalls */
 
 uint64_t lrt_stalls_forget(uint64_t word);
-
-/* of all answers of a group: the part that stalled, of LRT_STALLS_ONE */
-
-uint64_t lrt_stalls_usual(uint64_t usual, uint32_t above);
 
 /* the part of a server's answers, of LRT_STALLS_ONE; more than by chance */
 

@@ -95,6 +95,23 @@ lrt_estimate_add_rare(uint64_t word, uint64_t us, uint64_t now)
 
 
 uint64_t
+lrt_estimate_add_tailed(uint64_t word, uint64_t us, uint64_t now)
+{
+    uint32_t  idle;
+    uint64_t  usual, longer;
+
+    idle = lrt_estimate_age(word, now);
+
+    usual = lrt_estimate_time(lrt_estimate_log(word));
+    longer = (us > usual) ? (us - usual) / 1000 : 0;
+
+    idle = (idle > longer) ? idle - (uint32_t) longer : 0;
+
+    return lrt_estimate_move(word, lrt_estimate_us(us), idle, now);
+}
+
+
+uint64_t
 lrt_estimate_fail(uint64_t word, uint32_t usual, uint64_t now)
 {
     uint32_t  log;

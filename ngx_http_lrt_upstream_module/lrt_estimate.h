@@ -50,6 +50,13 @@ uint64_t lrt_estimate_add(uint64_t word, uint64_t us, uint64_t now);
 uint64_t lrt_estimate_add_rare(uint64_t word, uint64_t us, uint64_t now);
 
 /*
+ * One of a group where long answers are usual: that it took longer than others
+ * of its server is no time without answers, or it would count for more as well.
+ */
+
+uint64_t lrt_estimate_add_tailed(uint64_t word, uint64_t us, uint64_t now);
+
+/*
  * A failure is a sample, too: one of a multiple of what answers of the group
  * take.  However fast it came, it never makes a server look better, and who
  * fails often is slow.  "usual" is a logarithm; 0 is unknown.

@@ -11,6 +11,7 @@
 #include "lrt_least_time.h"
 #include "lrt_pace.h"
 #include "lrt_rank.h"
+#include "lrt_tail.h"
 
 
 #define LRT_LEARNED_SHIFT    10              /* a time before it is rounded */
@@ -28,7 +29,7 @@ static uint64_t lrt_learned_mix(uint64_t hash, uint64_t word);
 void
 lrt_learned_group(const lrt_table_t *t, lrt_learned_group_t *group)
 {
-    uint64_t              spread, deviation;
+    uint64_t              spread, deviation, tail;
     const lrt_learned_t  *learned;
 
     learned = &t->head->learned;
@@ -39,8 +40,11 @@ lrt_learned_group(const lrt_table_t *t, lrt_learned_group_t *group)
     group->answers = lrt_spread_samples(spread);
     group->spread = (uint32_t) ((deviation * 1000 + LRT_LOG_ONE / 2)
                                 / LRT_LOG_ONE);
-    group->stalls = lrt_learned_share(lrt_load(&learned->stalls),
-                                      LRT_STALLS_ONE);
+
+    tail = lrt_load(&learned->tail);
+
+    group->far = lrt_learned_share(lrt_tail_far(tail), LRT_STALLS_ONE);
+    group->stalls = lrt_learned_share(lrt_tail_stalls(tail), LRT_STALLS_ONE);
 }
 
 
@@ -82,7 +86,7 @@ lrt_learned_hash(const lrt_table_t *t)
 
     hash = lrt_learned_mix(0, lrt_load(&t->head->learned.usual));
     hash = lrt_learned_mix(hash, lrt_load(&t->head->learned.spread));
-    hash = lrt_learned_mix(hash, lrt_load(&t->head->learned.stalls));
+    hash = lrt_learned_mix(hash, lrt_load(&t->head->learned.tail));
 
     entry = lrt_table_entries(t, lrt_table_generation(t));
 
@@ -130,6 +134,7 @@ lrt_learned_group_sound(const lrt_learned_group_t *group)
 {
     return (group->usual == 0 || lrt_learned_time(group->usual))
            && group->spread <= LRT_LEARNED_SPREAD
+           && group->far <= LRT_LEARNED_PARTS
            && group->stalls <= LRT_LEARNED_PARTS;
 }
 
@@ -145,8 +150,10 @@ lrt_learned_set_group(lrt_table_t *t, const lrt_learned_group_t *group)
     lrt_store(&learned->spread,
               lrt_spread_make(group->answers,
                               (group->spread * LRT_LOG_ONE + 500) / 1000));
-    lrt_store(&learned->stalls,
-              lrt_learned_part(group->stalls, LRT_STALLS_ONE));
+    lrt_store(&learned->tail,
+              lrt_tail_make(lrt_learned_part(group->far, LRT_STALLS_ONE),
+                            lrt_learned_part(group->stalls,
+                                             LRT_STALLS_ONE)));
 }
 
 

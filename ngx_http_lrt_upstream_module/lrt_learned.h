@@ -48,6 +48,7 @@ typedef struct {
     uint64_t             usual;          /* us */
     uint32_t             answers;
     uint32_t             spread;         /* thousandths of an octave */
+    uint32_t             far;            /* shares of answers */
     uint32_t             stalls;
 } lrt_learned_group_t;
 

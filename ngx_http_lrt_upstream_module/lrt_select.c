@@ -13,6 +13,7 @@
 #include "lrt_least_time.h"
 #include "lrt_passive.h"
 #include "lrt_rank.h"
+#include "lrt_tail.h"
 #include "lrt_typical.h"
 
 
@@ -338,7 +339,7 @@ lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint64_t before, uint64_t time,
     uint64_t now)
 {
     uint32_t  above, idle;
-    uint64_t  old, new, usual, *stalls;
+    uint64_t  old, new, tail, *word;
 
     if (lrt_estimate_samples(before) < LRT_SELECT_KNOWN) {
         return 0;
@@ -349,22 +350,22 @@ lrt_select_stalls(lrt_table_t *t, uint32_t slot, uint64_t before, uint64_t time,
 
     /* usual is what was before: a stall does not make stalls usual at once */
 
-    stalls = &t->head->learned.stalls;
+    word = &t->head->learned.tail;
 
-    usual = lrt_load(stalls);
-    new = lrt_stalls_usual(usual, above);
+    tail = lrt_load(word);
+    new = lrt_tail_add(tail, above);
 
-    if (new != usual) {
-        lrt_store(stalls, new);
+    if (new != tail) {
+        lrt_store(word, new);
     }
 
-    stalls = &t->health[slot].errors;
+    word = &t->health[slot].errors;
 
-    old = lrt_load(stalls);
-    new = lrt_stalls_add(old, above, idle, usual);
+    old = lrt_load(word);
+    new = lrt_stalls_add(old, above, idle, lrt_tail_usual(tail));
 
     if (new != old) {
-        lrt_store(stalls, new);
+        lrt_store(word, new);
     }
 
     return lrt_stalls_alone(old, above);
@@ -405,8 +406,13 @@ lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
         return lrt_estimate_add(0, time, now);
     }
 
-    return alone ? lrt_estimate_add_rare(before, time, now)
-                 : lrt_estimate_add(before, time, now);
+    if (alone) {
+        return lrt_estimate_add_rare(before, time, now);
+    }
+
+    return lrt_tail_heavy(lrt_load(&t->head->learned.tail))
+           ? lrt_estimate_add_tailed(before, time, now)
+           : lrt_estimate_add(before, time, now);
 }
 
 

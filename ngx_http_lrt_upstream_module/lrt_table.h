@@ -172,7 +172,7 @@ typedef struct {
     uint64_t             sum;            /* of logarithms of all estimates */
     uint64_t             mean;           /* when it was last counted */
     uint64_t             errors;         /* of the parts that fail */
-    uint64_t             stalls;         /* see lrt_errors.h */
+    uint64_t             tail;           /* see lrt_tail.h */
     uint64_t             product;        /* see lrt_crowd.h */
     uint64_t             square;
 } lrt_learned_t;

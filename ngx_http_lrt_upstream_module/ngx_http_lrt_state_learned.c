@@ -123,6 +123,8 @@ static const ngx_http_lrt_field_t  ngx_http_lrt_learned_fields[] = {
                                UINT32_MAX),
     ngx_http_lrt_learned_field("spread_millioctaves", UINT32, group.spread, 0,
                                LRT_LEARNED_SPREAD),
+    ngx_http_lrt_learned_field("far_ppm", UINT32, group.far, 0,
+                               LRT_LEARNED_PARTS),
     ngx_http_lrt_learned_field("stalls_ppm", UINT32, group.stalls, 0,
                                LRT_LEARNED_PARTS),
     ngx_http_lrt_learned_field("check", TEXT, check, 0, NGX_MAX_ERROR_STR),
@@ -553,6 +555,7 @@ ngx_http_lrt_learned_print(ngx_http_lrt_srv_conf_t *lscf,
     ngx_http_lrt_json_uint(o, "usual_us", group.usual);
     ngx_http_lrt_json_uint(o, "answers", group.answers);
     ngx_http_lrt_json_uint(o, "spread_millioctaves", group.spread);
+    ngx_http_lrt_json_uint(o, "far_ppm", group.far);
     ngx_http_lrt_json_uint(o, "stalls_ppm", group.stalls);
 
     if (check.len) {

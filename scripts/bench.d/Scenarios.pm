@@ -133,6 +133,12 @@ my @all = (
         rate => 2400, deadline => 5,
     },
     {
+        name => 'tail-waits', title => 'ten equal servers with a slot each, '
+            . 'lognormal of 10 ms and cv 3, load .7',
+        servers => ['s count=10 slots=1'], work => 'lognormal:10ms:3',
+        rate => 700, deadline => 5,
+    },
+    {
         name => 'tail-pareto', title => 'ten equal servers, Pareto 1.5 from '
             . '3 ms to 3 s, four slots, load .7',
         servers => ['s count=10 slots=4'], work => 'pareto:3ms:3s:1.5',

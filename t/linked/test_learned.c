@@ -28,6 +28,7 @@ static const char  good[] =
     "  \"usual_us\":2345,\n"
     "  \"answers\":4711,\n"
     "  \"spread_millioctaves\":412,\n"
+    "  \"far_ppm\":1900,\n"
     "  \"stalls_ppm\":77,\n"
     "  \"servers\":[\n"
     "    {\"server\":\"127.0.0.1:8081\",\"estimate_us\":2011,"

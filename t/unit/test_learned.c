@@ -205,6 +205,8 @@ test_each_spread(void)
     memset(&before, 0, sizeof(before));
     memset(&after, 0, sizeof(after));
     before.answers = UINT32_MAX;
+    before.far = 1900;
+    before.stalls = 77;
 
     for (spread = 0; spread <= LRT_LEARNED_SPREAD; spread++) {
         before.spread = spread;
@@ -354,6 +356,9 @@ test_bounds(void)
     group.usual = 2;
     group.stalls = LRT_LEARNED_PARTS + 1;
     ok(!lrt_learned_group_sound(&group), "more stalls than answers");
+    group.stalls = LRT_LEARNED_PARTS;
+    group.far = LRT_LEARNED_PARTS + 1;
+    ok(!lrt_learned_group_sound(&group), "more long answers than answers");
 }
 
 
