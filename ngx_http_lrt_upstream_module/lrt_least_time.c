@@ -56,9 +56,17 @@
 #define LRT_TRIAL_LEAST        16
 #define LRT_TRIAL_MANY         2500
 
-/* who always was slow comes so many times later */
+/*
+ * Who always was slow comes so many times later, and not before the group has
+ * got so many answers of each server in the time of one of his, up to so many,
+ * or has waited that long, ms.
+ */
 
 #define LRT_TRIAL_LATER        3
+#define LRT_TRIAL_ANSWERS      16
+#define LRT_TRIAL_SLOWER       32
+#define LRT_TRIAL_LATEST       12000
+#define LRT_TRIAL_FRACTION     4           /* bits */
 
 /* instead of the time of the last pick */
 
@@ -85,6 +93,8 @@ static int64_t lrt_least_time_twice(const lrt_score_t *score);
 static uint32_t lrt_least_time_answers(const lrt_score_t *score);
 static unsigned lrt_least_time_probation(const lrt_score_t *score);
 static uint64_t lrt_least_time_trial(const lrt_score_t *score);
+static uint32_t lrt_least_time_seldom(const lrt_score_t *score,
+    uint32_t above);
 
 
 const lrt_method_t  lrt_least_time_method = {
@@ -415,7 +425,7 @@ lrt_least_time_known(const lrt_score_t *score)
 }
 
 
-void
+lrt_recovers_e
 lrt_least_time_answered(lrt_hot_t *hot, lrt_recovers_e recovers)
 {
     uint32_t  credit;
@@ -427,25 +437,48 @@ lrt_least_time_answered(lrt_hot_t *hot, lrt_recovers_e recovers)
     switch (recovers) {
 
     case LRT_RECOVERS_NOTHING:
-        return;
+        return recovers;
 
     case LRT_RECOVERS_IN_USE:
         credit = LRT_TRIAL_CREDIT;
         break;
 
     case LRT_RECOVERS_NOT:
-        credit -= (credit > 0);
+        credit = (credit < LRT_TRIAL_POOR) ? 0 : credit - 1;
         break;
+
+    case LRT_RECOVERS_MAYBE:
+
+        /* by chance, a slow machine is fast once in a while */
+
+        if (credit < LRT_TRIAL_POOR) {
+            credit++;
+            recovers = (credit == LRT_TRIAL_POOR) ? LRT_RECOVERS_SURELY
+                                                  : recovers;
+            break;
+        }
+
+        /* fall through */
 
     default:
         lrt_least_time_ask(hot);
-        return;
+        return recovers;
     }
 
     if (credit != lrt_trial_credit(last)) {
         lrt_store(&hot->trial, lrt_trial(lrt_trial_stamp(last), credit,
                                          lrt_trial_samples(last)));
     }
+
+    return recovers;
+}
+
+
+unsigned
+lrt_least_time_poor(const lrt_hot_t *hot, lrt_recovers_e recovers)
+{
+    return (recovers == LRT_RECOVERS_NOT || recovers == LRT_RECOVERS_MAYBE)
+           && lrt_trial_credit(lrt_load(&hot->trial)) < LRT_TRIAL_POOR;
 }
 
 
@@ -533,7 +566,7 @@ lrt_least_time_probation(const lrt_score_t *score)
 static uint64_t
 lrt_least_time_trial(const lrt_score_t *score)
 {
-    uint32_t  idle, wait, others, least;
+    uint32_t  idle, wait, others, least, log;
     uint64_t  word, last, time;
 
     if (score->norm.typical == 0 || lrt_load(&score->hot->inflight) > 0) {
@@ -562,6 +595,10 @@ lrt_least_time_trial(const lrt_score_t *score)
     others = (lrt_spread_samples(score->norm.spread)
               - lrt_trial_samples(last)) & LRT_TRIAL_SAMPLES;
 
+    /* who gets half of what he would if all were equal is in use */
+
+    least = score->known * 2;
+
     if (lrt_trial_stamp(last) == LRT_TRIAL_SOON) {
         wait = 0;
 
@@ -573,11 +610,17 @@ lrt_least_time_trial(const lrt_score_t *score)
             wait /= 2;
         }
 
+        log = lrt_estimate_judge(word, &score->norm);
+
         if (lrt_trial_credit(last) == 0
             && lrt_estimate_samples(word) >= LRT_PROBATION_SAMPLES
-            && lrt_estimate_judge(word, &score->norm) > score->norm.typical)
+            && log > score->norm.typical)
         {
             wait *= LRT_TRIAL_LATER;
+
+            if (idle < LRT_TRIAL_LATEST) {
+                least = lrt_least_time_seldom(score, log - score->norm.typical);
+            }
         }
     }
 
@@ -585,10 +628,29 @@ lrt_least_time_trial(const lrt_score_t *score)
         return score->now + wait - idle;
     }
 
-    /* who gets half of what he would if all were equal is in use */
-
-    least = score->known * 2;
     least = (least > LRT_TRIAL_LEAST) ? least : LRT_TRIAL_LEAST;
 
     return (others < least) ? score->now + LRT_TRIAL_MIN : score->now;
+}
+
+
+/*
+ * Answers of a group that pay for a trial: the longer it takes, the more.  In a
+ * group with few requests the trials of slow machines would be a good part of
+ * these.
+ */
+
+static uint32_t
+lrt_least_time_seldom(const lrt_score_t *score, uint32_t above)
+{
+    uint64_t  slower, most;
+
+    slower = LRT_TRIAL_ANSWERS
+             * (lrt_exp2(((uint64_t) above << (32 - LRT_LOG_SHIFT))
+                         + ((uint64_t) LRT_TRIAL_FRACTION << 32)));
+    slower >>= LRT_TRIAL_FRACTION;
+
+    most = LRT_TRIAL_ANSWERS * LRT_TRIAL_SLOWER;
+
+    return score->known * (uint32_t) (slower < most ? slower : most);
 }

@@ -16,10 +16,12 @@
 
 /*
  * The last pick: time in ms, how many trials may still disappoint (4 bits), and
- * how many samples the group had (28).
+ * how many samples the group had (28).  With less than POOR the server is one
+ * that always was slow, and it is the number of good trials in a row.
  */
 
 #define LRT_TRIAL_CREDIT         15
+#define LRT_TRIAL_POOR           3
 #define LRT_TRIAL_SAMPLES        ((1 << 28) - 1)
 
 #define lrt_trial(now, credit, samples)                                       \
@@ -53,9 +55,16 @@ uint64_t lrt_least_time_known(const lrt_score_t *score);
 void lrt_least_time_lag(lrt_table_t *t, uint32_t slot, unsigned header,
     uint64_t age, uint64_t now);
 
-/* what an answer says of the next trial */
+/*
+ * What an answer says of the next trial.  Returns the same, or that after so
+ * many good ones there is no doubt.
+ */
 
-void lrt_least_time_answered(lrt_hot_t *hot, lrt_recovers_e recovers);
+lrt_recovers_e lrt_least_time_answered(lrt_hot_t *hot, lrt_recovers_e recovers);
+
+/* an answer that is one of many, as it came from one that always was slow */
+
+unsigned lrt_least_time_poor(const lrt_hot_t *hot, lrt_recovers_e recovers);
 
 /* the server shall be tried as soon as others have answered some */
 

@@ -398,15 +398,14 @@ lrt_select_answered(lrt_table_t *t, uint32_t slot, uint64_t before,
 
     lrt_typical_norm(t, &norm);
     recovers = lrt_estimate_recovers(before, time, &norm, now);
-
-    lrt_least_time_answered(&t->hot[slot], recovers);
+    recovers = lrt_least_time_answered(&t->hot[slot], recovers);
 
     if (cleared || (recovers == LRT_RECOVERS_SURELY && !suspected)) {
         lrt_store(errors, lrt_stalls_forget(lrt_load(errors)));
         return lrt_estimate_add(0, time, now);
     }
 
-    if (alone) {
+    if (alone || lrt_least_time_poor(&t->hot[slot], recovers)) {
         return lrt_estimate_add_rare(before, time, now);
     }
 

@@ -9,9 +9,17 @@
 #include "lrt_errors.h"
 
 
+/* answers of each of three others that pay for a trial of any server */
+
+#define LATER                690
+
+
 static void test_trial_wait(void);
 static void test_trial_later(void);
+static void test_trial_seldom(void);
+static void test_trial_row(void);
 static void later(fx_t *fx, uint32_t times);
+static uint32_t samples(fx_t *fx);
 static void test_trial(void);
 static void test_trial_well(void);
 static void trial_well(uint32_t n);
@@ -36,6 +44,8 @@ main(void)
 
     run(test_trial_wait);
     run(test_trial_later);
+    run(test_trial_seldom);
+    run(test_trial_row);
     run(test_trial);
     run(test_trial_well);
     run(test_stall_after_pause);
@@ -163,7 +173,7 @@ test_trial_later(void)
     is_u64(lrt_trial_credit(*trial), 0, "three answers are no use of it");
 
     fx.now += 2998;
-    later(&fx, 32);
+    later(&fx, LATER);
     ok(lt_next(&fx) != 1, "it always was slow: no trial for three seconds");
 
     later(&fx, 1);
@@ -176,7 +186,7 @@ test_trial_later(void)
 
     lt_answer(&fx, 1, 400 * LT_MS, LT_SURE);
 
-    for (i = LRT_TRIAL_CREDIT; i > 0; i--) {
+    for (i = LRT_TRIAL_CREDIT; i >= LRT_TRIAL_POOR - 1; i--) {
 
         fx.now += 999;
         later(&fx, 32);
@@ -188,14 +198,16 @@ test_trial_later(void)
 
         lt_finish(&fx, &pick, 400 * LT_MS);
 
-        if (!check(lrt_trial_credit(*trial) == i - 1, "it is slow")) {
+        if (!check(lrt_trial_credit(*trial)
+                   == (i >= LRT_TRIAL_POOR ? i - 1 : 0), "it is slow"))
+        {
             return;
         }
     }
 
     fx.now += 2998;
-    later(&fx, 32);
-    ok(lt_next(&fx) != 1, "after fifteen it has to wait again");
+    later(&fx, LATER);
+    ok(lt_next(&fx) != 1, "after fourteen it has to wait again");
 
     later(&fx, 1);
     ok(lt_next(&fx) == 1, "for three seconds");
@@ -219,6 +231,108 @@ test_trial_later(void)
     ok(lt_next(&fx) == 1, "it is tried after a second");
 
     fx_close(&fx);
+}
+
+
+/* in a group with few requests, until these pay for the time of a slow one */
+
+static void
+test_trial_seldom(void)
+{
+    fx_t      fx;
+    uint32_t  i;
+
+    lt_open(&fx, 4, 1, 0);
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(&fx, i, (i == 1 ? 80 : 10) * LT_MS, LT_SURE);
+    }
+
+    /* eight times as slow, 16 answers, four servers */
+
+    fx.now += 12000;
+    later(&fx, 1);
+    fx.table.hot[1].trial = lrt_trial(fx.now - 4000, 0, samples(&fx) - 500);
+    lrt_rank_refresh(&fx.table, fx.now);
+    ok(lt_next(&fx) != 1, "500 answers: no trial after four seconds");
+
+    fx.table.hot[1].trial = lrt_trial(fx.now - 4000, 0, samples(&fx) - 520);
+    lrt_rank_refresh(&fx.table, fx.now);
+    ok(lt_next(&fx) == 1, "520: a trial");
+
+    fx.table.hot[1].trial = lrt_trial(fx.now - 11999, 0, samples(&fx) - 40);
+    lrt_rank_refresh(&fx.table, fx.now);
+    ok(lt_next(&fx) != 1, "40 in nearly twelve seconds: none");
+
+    fx.table.hot[1].trial = lrt_trial(fx.now - 12000, 0, samples(&fx) - 40);
+    lrt_rank_refresh(&fx.table, fx.now);
+    ok(lt_next(&fx) == 1, "in twelve seconds: one");
+
+    fx.table.hot[1].trial = lrt_trial(fx.now - 4000, LRT_TRIAL_CREDIT,
+                                      samples(&fx) - 40);
+    lrt_rank_refresh(&fx.table, fx.now);
+    ok(lt_next(&fx) == 1, "who was in use need not wait for that");
+    ok(fx_quiet(&fx) == NULL, "valid");
+
+    fx_close(&fx);
+}
+
+
+/* a slow machine may be fast by chance, and not three times in a row */
+
+static void
+test_trial_row(void)
+{
+    fx_t      fx;
+    uint32_t  i, known;
+    uint64_t  *trial, *estimate;
+
+    lt_open(&fx, 4, 1, 0);
+    trial = &fx.table.hot[1].trial;
+    estimate = &fx.table.hot[1].estimate;
+
+    for (i = 0; i < 4; i++) {
+        lt_answer(&fx, i, (i == 1 ? 40 : 10) * LT_MS, LT_SURE);
+    }
+
+    *trial = lrt_trial(fx.now, 0, samples(&fx));
+    fx.now += 3000;
+    known = lrt_estimate_log(*estimate);
+
+    lt_answer(&fx, 1, 10 * LT_MS, 1);
+    is_u64(lrt_trial_credit(*trial), 1, "a good answer");
+    ok(lrt_trial_stamp(*trial) != UINT32_MAX, "asks for no other");
+    ok(lrt_estimate_log(*estimate) > known - LRT_LOG_ONE / 8,
+       "and is one of many");
+
+    fx.now += 1000;
+    lt_answer(&fx, 1, 10 * LT_MS, 1);
+    is_u64(lrt_trial_credit(*trial), 2, "two");
+
+    fx.now += 1000;
+    lt_answer(&fx, 1, 40 * LT_MS, 1);
+    is_u64(lrt_trial_credit(*trial), 0, "and a slow one");
+    ok(lrt_estimate_log(*estimate) > known - LRT_LOG_ONE / 8,
+       "it is as slow as ever");
+
+    for (i = 1; i <= 3; i++) {
+        fx.now += 1000;
+        lt_answer(&fx, 1, 10 * LT_MS, 1);
+    }
+
+    is_u64(lrt_estimate_samples(*estimate), 1, "three in a row");
+    ok(lrt_estimate_time(lrt_estimate_log(*estimate)) < 10100,
+       "it begins anew with the last of them");
+    ok(fx_quiet(&fx) == NULL, "valid");
+
+    fx_close(&fx);
+}
+
+
+static uint32_t
+samples(fx_t *fx)
+{
+    return lrt_spread_samples(fx->table.head->learned.spread);
 }
 
 
