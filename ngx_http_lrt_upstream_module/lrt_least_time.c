@@ -57,15 +57,15 @@
 #define LRT_TRIAL_MANY         2500
 
 /*
- * Who always was slow comes so many times later, and not before the group has
- * got so many answers of each server in the time of one of his, up to so many,
- * or has waited that long, ms.
+ * Who always was slow comes so many times later, and not before the group got,
+ * for each server, so many answers in the time that one of it takes, which is
+ * so many times what is typical at most.  At the latest he comes then, ms.
  */
 
 #define LRT_TRIAL_LATER        3
-#define LRT_TRIAL_ANSWERS      16
-#define LRT_TRIAL_SLOWER       32
-#define LRT_TRIAL_LATEST       12000
+#define LRT_TRIAL_ANSWERS      32
+#define LRT_TRIAL_SLOWER       24
+#define LRT_TRIAL_LATEST       20000
 #define LRT_TRIAL_FRACTION     4           /* bits */
 
 /* instead of the time of the last pick */

@@ -64,6 +64,12 @@ my @all = (
         work => 'exp:20ms', rate => 1750, watched => ['slow*'],
     },
     {
+        name => 'few', title => 'five servers of 10 ms and five of 40 ms, two '
+            . 'slots each, 100 a second',
+        servers => ['fast count=5 slots=2', 'slow count=5 slots=2 speed=.25'],
+        work => 'exp:10ms', rate => 100, length => 20, watched => ['slow*'],
+    },
+    {
         name => 'short', title => 'ten servers of 0.5 to 3 ms, in equal '
             . 'ratios, lognormal (cv 1), two slots each, 5,000 a second',
         servers => [ map {

@@ -9,9 +9,9 @@
 #include "lrt_errors.h"
 
 
-/* answers of each of three others that pay for a trial of any server */
+/* answers of each of three others that pay for a trial of one of 80 ms */
 
-#define LATER                690
+#define LATER                345
 
 
 static void test_trial_wait(void);
@@ -167,7 +167,7 @@ test_trial_later(void)
     trial = &fx.table.hot[1].trial;
 
     for (i = 0; i < 4; i++) {
-        lt_answer(&fx, i, (i == 1 ? 400 : 10) * LT_MS, 3);
+        lt_answer(&fx, i, (i == 1 ? 80 : 10) * LT_MS, 3);
     }
 
     is_u64(lrt_trial_credit(*trial), 0, "three answers are no use of it");
@@ -179,12 +179,12 @@ test_trial_later(void)
     later(&fx, 1);
     (void) fx_pick(&fx, &pick);
     is_u64(pick.slot, 1, "then it is tried");
-    lt_finish(&fx, &pick, 400 * LT_MS);
+    lt_finish(&fx, &pick, 80 * LT_MS);
 
     lt_answer(&fx, 1, 10 * LT_MS, LT_SURE);
     is_u64(lrt_trial_credit(*trial), LRT_TRIAL_CREDIT, "it is in use");
 
-    lt_answer(&fx, 1, 400 * LT_MS, LT_SURE);
+    lt_answer(&fx, 1, 80 * LT_MS, LT_SURE);
 
     for (i = LRT_TRIAL_CREDIT; i >= LRT_TRIAL_POOR - 1; i--) {
 
@@ -196,7 +196,7 @@ test_trial_later(void)
             return;
         }
 
-        lt_finish(&fx, &pick, 400 * LT_MS);
+        lt_finish(&fx, &pick, 80 * LT_MS);
 
         if (!check(lrt_trial_credit(*trial)
                    == (i >= LRT_TRIAL_POOR ? i - 1 : 0), "it is slow"))
@@ -248,25 +248,25 @@ test_trial_seldom(void)
         lt_answer(&fx, i, (i == 1 ? 80 : 10) * LT_MS, LT_SURE);
     }
 
-    /* eight times as slow, 16 answers, four servers */
+    /* eight times as slow, 32 answers, four servers */
 
-    fx.now += 12000;
+    fx.now += 20000;
     later(&fx, 1);
-    fx.table.hot[1].trial = lrt_trial(fx.now - 4000, 0, samples(&fx) - 500);
+    fx.table.hot[1].trial = lrt_trial(fx.now - 4000, 0, samples(&fx) - 1000);
     lrt_rank_refresh(&fx.table, fx.now);
-    ok(lt_next(&fx) != 1, "500 answers: no trial after four seconds");
+    ok(lt_next(&fx) != 1, "1000 answers: no trial after four seconds");
 
-    fx.table.hot[1].trial = lrt_trial(fx.now - 4000, 0, samples(&fx) - 520);
+    fx.table.hot[1].trial = lrt_trial(fx.now - 4000, 0, samples(&fx) - 1040);
     lrt_rank_refresh(&fx.table, fx.now);
-    ok(lt_next(&fx) == 1, "520: a trial");
+    ok(lt_next(&fx) == 1, "1040: a trial");
 
-    fx.table.hot[1].trial = lrt_trial(fx.now - 11999, 0, samples(&fx) - 40);
+    fx.table.hot[1].trial = lrt_trial(fx.now - 19999, 0, samples(&fx) - 40);
     lrt_rank_refresh(&fx.table, fx.now);
-    ok(lt_next(&fx) != 1, "40 in nearly twelve seconds: none");
+    ok(lt_next(&fx) != 1, "40 in nearly 20 seconds: none");
 
-    fx.table.hot[1].trial = lrt_trial(fx.now - 12000, 0, samples(&fx) - 40);
+    fx.table.hot[1].trial = lrt_trial(fx.now - 20000, 0, samples(&fx) - 40);
     lrt_rank_refresh(&fx.table, fx.now);
-    ok(lt_next(&fx) == 1, "in twelve seconds: one");
+    ok(lt_next(&fx) == 1, "in 20 seconds: one");
 
     fx.table.hot[1].trial = lrt_trial(fx.now - 4000, LRT_TRIAL_CREDIT,
                                       samples(&fx) - 40);
