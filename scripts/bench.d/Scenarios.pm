@@ -97,6 +97,12 @@ my @all = (
         work => 'exp:15ms', rate => 1500, watched => ['s1'],
     },
     {
+        name => 'slow-wide', title => 'three servers of 5 ms with two slots '
+            . 'and two of 14 ms with four, load .75',
+        servers => ['fast count=3 slots=2', 'slow count=2 slots=4 speed=.35'],
+        work => 'exp:5ms', rate => 1320, watched => ['slow*'],
+    },
+    {
         name => 'slowdown', title => 'one of ten equal servers slows down '
             . '20 times for 4 s',
         servers => ['s count=10 slots=2'], work => 'exp:10ms', rate => 1000,
