@@ -93,6 +93,8 @@ static int64_t lrt_least_time_twice(const lrt_score_t *score);
 static uint32_t lrt_least_time_answers(const lrt_score_t *score);
 static unsigned lrt_least_time_probation(const lrt_score_t *score);
 static uint64_t lrt_least_time_trial(const lrt_score_t *score);
+static uint32_t lrt_least_time_always(const lrt_score_t *score, uint64_t word,
+    uint64_t last);
 static uint32_t lrt_least_time_seldom(const lrt_score_t *score,
     uint32_t above);
 
@@ -566,7 +568,7 @@ lrt_least_time_probation(const lrt_score_t *score)
 static uint64_t
 lrt_least_time_trial(const lrt_score_t *score)
 {
-    uint32_t  idle, wait, others, least, log;
+    uint32_t  idle, wait, others, least, above;
     uint64_t  word, last, time;
 
     if (score->norm.typical == 0 || lrt_load(&score->hot->inflight) > 0) {
@@ -610,16 +612,13 @@ lrt_least_time_trial(const lrt_score_t *score)
             wait /= 2;
         }
 
-        log = lrt_estimate_judge(word, &score->norm);
+        above = lrt_least_time_always(score, word, last);
 
-        if (lrt_trial_credit(last) == 0
-            && lrt_estimate_samples(word) >= LRT_PROBATION_SAMPLES
-            && log > score->norm.typical)
-        {
+        if (above) {
             wait *= LRT_TRIAL_LATER;
 
             if (idle < LRT_TRIAL_LATEST) {
-                least = lrt_least_time_seldom(score, log - score->norm.typical);
+                least = lrt_least_time_seldom(score, above);
             }
         }
     }
@@ -631,6 +630,25 @@ lrt_least_time_trial(const lrt_score_t *score)
     least = (least > LRT_TRIAL_LEAST) ? least : LRT_TRIAL_LEAST;
 
     return (others < least) ? score->now + LRT_TRIAL_MIN : score->now;
+}
+
+
+/* how much slower than others one is that always was so; else 0 */
+
+static uint32_t
+lrt_least_time_always(const lrt_score_t *score, uint64_t word, uint64_t last)
+{
+    uint32_t  log;
+
+    if (lrt_trial_credit(last)
+        || lrt_estimate_samples(word) < LRT_PROBATION_SAMPLES)
+    {
+        return 0;
+    }
+
+    log = lrt_estimate_judge(word, &score->norm);
+
+    return (log > score->norm.typical) ? log - score->norm.typical : 0;
 }
 
 
