@@ -59,9 +59,11 @@
 /*
  * Who always was slow comes so many times later, and not before the group got,
  * for each server, so many answers in the time that one of it takes, which is
- * so many times what is typical at most.  At the latest he comes then, ms.
+ * so many times what is typical at most.  At the latest he comes then, ms.  But
+ * before so many answers it may have been bad luck.
  */
 
+#define LRT_TRIAL_KNOWN        10
 #define LRT_TRIAL_LATER        3
 #define LRT_TRIAL_ANSWERS      32
 #define LRT_TRIAL_SLOWER       24
@@ -570,6 +572,7 @@ lrt_least_time_trial(const lrt_score_t *score)
 {
     uint32_t  idle, wait, others, least, above;
     uint64_t  word, last, time;
+    unsigned  known;
 
     if (score->norm.typical == 0 || lrt_load(&score->hot->inflight) > 0) {
         return UINT64_MAX;
@@ -606,20 +609,21 @@ lrt_least_time_trial(const lrt_score_t *score)
 
     } else {
 
+        above = lrt_least_time_always(score, word, last);
+        known = (lrt_estimate_samples(word) >= LRT_TRIAL_KNOWN);
+
         /* among so many requests, one more is not noticed */
 
-        if (others >= LRT_TRIAL_MANY) {
+        if (others >= LRT_TRIAL_MANY || (above && !known)) {
             wait /= 2;
         }
 
-        above = lrt_least_time_always(score, word, last);
-
-        if (above) {
+        if (above && known) {
             wait *= LRT_TRIAL_LATER;
+        }
 
-            if (idle < LRT_TRIAL_LATEST) {
-                least = lrt_least_time_seldom(score, above);
-            }
+        if (above && idle < LRT_TRIAL_LATEST) {
+            least = lrt_least_time_seldom(score, above) / (known ? 1 : 2);
         }
     }
 
@@ -633,7 +637,7 @@ lrt_least_time_trial(const lrt_score_t *score)
 }
 
 
-/* how much slower than others one is that always was so; else 0 */
+/* how much slower than others one is that always was so; else 0, or too new */
 
 static uint32_t
 lrt_least_time_always(const lrt_score_t *score, uint64_t word, uint64_t last)

@@ -18,6 +18,7 @@ static void test_trial_wait(void);
 static void test_trial_later(void);
 static void test_trial_seldom(void);
 static void test_trial_row(void);
+static void disappoint(fx_t *fx, uint32_t ms, uint32_t times);
 static void later(fx_t *fx, uint32_t times);
 static uint32_t samples(fx_t *fx);
 static void test_trial(void);
@@ -167,10 +168,11 @@ test_trial_later(void)
     trial = &fx.table.hot[1].trial;
 
     for (i = 0; i < 4; i++) {
-        lt_answer(&fx, i, (i == 1 ? 80 : 10) * LT_MS, 3);
+        lt_answer(&fx, i, (i == 1 ? 80 : 10) * LT_MS, 9);
     }
 
-    is_u64(lrt_trial_credit(*trial), 0, "three answers are no use of it");
+    disappoint(&fx, 500, 2);
+    is_u64(lrt_trial_credit(*trial), 0, "eleven answers are no use of it");
 
     fx.now += 2998;
     later(&fx, LATER);
@@ -188,15 +190,7 @@ test_trial_later(void)
 
     for (i = LRT_TRIAL_CREDIT; i >= LRT_TRIAL_POOR - 1; i--) {
 
-        fx.now += 999;
-        later(&fx, 32);
-        (void) fx_pick(&fx, &pick);
-
-        if (!check(pick.slot == 1, "slow: it is tried each second, %u", i)) {
-            return;
-        }
-
-        lt_finish(&fx, &pick, 80 * LT_MS);
+        disappoint(&fx, 1000, 1);
 
         if (!check(lrt_trial_credit(*trial)
                    == (i >= LRT_TRIAL_POOR ? i - 1 : 0), "it is slow"))
@@ -205,9 +199,17 @@ test_trial_later(void)
         }
     }
 
+    /* what was long ago does not count any more */
+
+    ok(lrt_estimate_samples(fx.table.hot[1].estimate) < 10, "few answers");
+
+    while (lrt_estimate_samples(fx.table.hot[1].estimate) < 10) {
+        disappoint(&fx, 500, 1);
+    }
+
     fx.now += 2998;
     later(&fx, LATER);
-    ok(lt_next(&fx) != 1, "after fourteen it has to wait again");
+    ok(lt_next(&fx) != 1, "after fourteen and some it has to wait again");
 
     later(&fx, 1);
     ok(lt_next(&fx) == 1, "for three seconds");
@@ -231,6 +233,35 @@ test_trial_later(void)
     ok(lt_next(&fx) == 1, "it is tried after a second");
 
     fx_close(&fx);
+}
+
+
+/* it is tried after so many ms, not before, and is slow */
+
+static void
+disappoint(fx_t *fx, uint32_t ms, uint32_t times)
+{
+    uint32_t    i;
+    lrt_pick_t  pick;
+
+    for (i = 0; i < times; i++) {
+
+        fx->now += ms - 2;
+        later(fx, LATER / 2);
+
+        if (!check(lt_next(fx) != 1, "not before %u ms", ms)) {
+            return;
+        }
+
+        later(fx, 1);
+        (void) fx_pick(fx, &pick);
+
+        if (!check(pick.slot == 1, "a trial after %u ms", ms)) {
+            return;
+        }
+
+        lt_finish(fx, &pick, 80 * LT_MS);
+    }
 }
 
 
